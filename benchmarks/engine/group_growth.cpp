@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+// Does the cost of one op grow with the ops done, the files open, or the ops in flight? Each size
+// is compared with a peer that has the same number of descriptors or ops, so that what the
+// processor's caches do to both is not blamed on the library. Goal: the last row.
+#include "groups.hpp"
+#include "process.hpp"
+#include "subject.hpp"
+
+#include <fmt/format.h>
+
+#include <fcntl.h>
+#include <sys/resource.h>
+#include <algorithm>
+
+namespace bench {
+
+namespace {
+
+constexpr double flat = 1.10;
+
+/// How the cost against the peer changes from the smallest to each larger size; the worst of them.
+struct Growth {
+    std::string kind;
+    std::vector<std::string> sizes;
+    std::vector<Spread> against_peer;  ///< by size, time per op
+    std::vector<Spread> ours;          ///< by size, ns per op
+
+    void report_to(Report &report, const std::string &title) const {
+        if (ours.empty())
+            return;
+        Table table{
+            title, {"size", "fsys ns/op", "x peer", "quartiles", "growth over the first"}, {}};
+        double worst = 0;
+        std::string where;
+        for (std::size_t i = 0; i < sizes.size(); ++i) {
+            const double growth = against_peer[i].median / against_peer.front().median;
+            if (i != 0 && growth > worst) {
+                worst = growth;
+                where = sizes[i];
+            }
+            table.rows.push_back(
+                {sizes[i], fmt::format("{:.0f}", ours[i].median),
+                 fmt::format("{:.3f}", against_peer[i].median),
+                 fmt::format("{:.3f}..{:.3f}", against_peer[i].q1, against_peer[i].q3),
+                 fmt::format("{:.3f}", growth)});
+        }
+        report.add(std::move(table));
+        if (sizes.size() < 2)
+            return;
+        Goal goal{.row = "cost per op as work grows: " + kind,
+                  .bound = Bound::at_most,
+                  .limit = flat,
+                  .unit = "x",
+                  .note = fmt::format("worst growth against the peer's, at {} (first size {})",
+                                      where, sizes.front())};
+        goal.value = spread_of({worst});
+        goal.measured = true;
+        goal.id = "growth";
+        report.add(std::move(goal));
+    }
+};
+
+Spread cost_of(const Series &series) {
+    std::vector<double> costs;
+    for (const Sample &sample : series.samples)
+        costs.push_back(sample.ns_per_op());
+    return spread_of(costs);
+}
+
+void measure_in_flight(Report &report) {
+    Growth growth;
+    growth.kind = "ops in flight";
+    const std::uint32_t most = 32768;
+    for (const unsigned count : {32U, 256U, 4096U, most}) {
+        Comparison comparison;
+        comparison.id = fmt::format("growth/in-flight/{}", count);
+        comparison.title = fmt::format("{} NOPs in flight, completion queue, 1 thread", count);
+        if (!report.settings().wants(comparison.id))
+            continue;
+        auto engine = std::make_shared<Engine>(EngineOptions{.max_ops = most});
+        comparison.variants.push_back({.name = "liburing", .make = [=](const Seat &seat) {
+                                           return uring_nop_worker(count, seat);
+                                       }});
+        comparison.variants.push_back(
+            {.name = "fsys",
+             .make = [=](const Seat &seat) { return queue_nop_worker(engine, count, seat); },
+             .lanes = [=] { return engine->lanes(); },
+             .subject = true});
+        if (const Outcome *outcome = report.run(comparison)) {
+            growth.sizes.push_back(std::to_string(count));
+            growth.against_peer.push_back(
+                spread_of(cost_ratios(outcome->named("fsys"), outcome->named("liburing"))));
+            growth.ours.push_back(cost_of(outcome->named("fsys")));
+        }
+    }
+    growth.report_to(report,
+                     "Growth: NOPs in flight (max_ops 32768; peer: a bare ring of that size)");
+}
+
+/// Reads through many files in random order.
+class ManyWorker final : public Worker {
+public:
+    ManyWorker(std::function<void(std::uint64_t index, char *buffer, std::uint64_t at)> read,
+               std::uint64_t files, const Seat &seat, std::uint64_t bytes)
+        : read_(std::move(read)),
+          pick_(seat.seed + 7, files * block_size),
+          offsets_(seat.seed, bytes),
+          pages_(block_size) {}
+    std::uint64_t step() override {
+        read_(pick_.next() / block_size, pages_.at(0), offsets_.next());
+        return 1;
+    }
+
+private:
+    std::function<void(std::uint64_t, char *, std::uint64_t)> read_;
+    Offsets pick_;
+    Offsets offsets_;
+    Pages pages_;
+};
+
+void measure_files(Report &report, const TestFile &file) {
+    rlimit limit{};
+    getrlimit(RLIMIT_NOFILE, &limit);
+    const rlimit before = limit;
+    // With CAP_SYS_RESOURCE the hard limit can be raised, too.
+    const rlimit wide{std::max<rlim_t>(limit.rlim_max, 32768),
+                      std::max<rlim_t>(limit.rlim_max, 32768)};
+    if (setrlimit(RLIMIT_NOFILE, &wide) == 0) {
+        limit = wide;
+    } else {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+
+    Growth growth;
+    growth.kind = "open files";
+    const std::vector<unsigned> counts = report.settings().quick
+                                             ? std::vector<unsigned>{1, 100, 10000}
+                                             : std::vector<unsigned>{1, 10, 100, 1000, 10000};
+    for (const unsigned wished : counts) {
+        // Two descriptors per file, one on each side, and some for the rest of the program.
+        const auto most =
+            static_cast<unsigned>(std::min<rlim_t>((limit.rlim_cur - 200) / 2, 1U << 20));
+        const unsigned count = std::min(wished, most);
+        Comparison comparison;
+        comparison.id = fmt::format("growth/files/{}", wished);
+        comparison.title = fmt::format("cached reads through {} open files in random order", count);
+        if (!report.settings().wants(comparison.id))
+            continue;
+        if (count != wished)
+            report.note(fmt::format("{}: {} files only, because RLIMIT_NOFILE is {}", comparison.id,
+                                    count, limit.rlim_cur));
+        if (report.settings().list) {
+            report.run(comparison);
+            continue;
+        }
+        const Target target = open_target(file, Direction::read, false);
+        auto descriptors = std::make_shared<std::vector<std::unique_ptr<Descriptor>>>();
+        auto engine = std::make_shared<Engine>(EngineOptions{});
+        auto files = std::make_shared<std::vector<std::unique_ptr<SubjectFile>>>();
+        for (unsigned i = 0; i < count; ++i) {
+            descriptors->push_back(std::make_unique<Descriptor>(file.path(), O_RDONLY));
+            files->push_back(std::make_unique<SubjectFile>(engine, target));
+        }
+        const auto many = [=](auto read) {
+            return [=](const Seat &seat) -> std::unique_ptr<Worker> {
+                return std::make_unique<ManyWorker>(read, count, seat, target.bytes);
+            };
+        };
+        comparison.variants.push_back(
+            {.name = "pread",
+             .make = many([=](std::uint64_t index, char *buffer, std::uint64_t at) {
+                 if (pread((*descriptors)[index]->get(), buffer, block_size,
+                           static_cast<off_t>(at)) != static_cast<ssize_t>(block_size))
+                     throw Failure("pread");
+             })});
+        comparison.variants.push_back(
+            {.name = "fsys blocking",
+             .make = many([=](std::uint64_t index, char *buffer, std::uint64_t at) {
+                 check(fsys_read((*files)[index]->get(), buffer, block_size, at, 0), "fsys_read");
+             }),
+             .subject = true});
+        comparison.variants.push_back(
+            {.name = "fsys submit+wait",
+             .make = many([=](std::uint64_t index, char *buffer, std::uint64_t at) {
+                 fsys_op op = 0;
+                 check(fsys_submit_read((*files)[index]->get(), buffer, block_size, at,
+                                        FSYS_WAIT_SOON, 0, &op),
+                       "fsys_submit_read");
+                 fsys_result result;
+                 check(fsys_wait(engine->get(), op, FSYS_FOREVER, &result), "fsys_wait");
+                 check(result.result, "completion");
+             }),
+             .lanes = [=] { return engine->lanes(); },
+             .subject = true});
+        if (const Outcome *outcome = report.run(comparison)) {
+            growth.sizes.push_back(std::to_string(count));
+            growth.against_peer.push_back(spread_of(
+                cost_ratios(outcome->named("fsys submit+wait"), outcome->named("pread"))));
+            growth.ours.push_back(cost_of(outcome->named("fsys submit+wait")));
+        }
+    }
+    growth.report_to(
+        report,
+        "Growth: open files (submit + wait, WAIT_SOON; peer: pread of as many descriptors)");
+    setrlimit(RLIMIT_NOFILE, &before);
+}
+
+double time_ops(Worker &worker, std::uint64_t ops) {
+    const std::uint64_t begin = now_ns();
+    std::uint64_t done = 0;
+    while (done < ops)
+        done += worker.step();
+    return static_cast<double>(now_ns() - begin) / static_cast<double>(done);
+}
+
+/// One handle from its first op on: windows end at 10^3, 10^4, ... ops of its life.
+void measure_life(Report &report) {
+    const std::string id = "growth/ops";
+    if (!report.settings().wants(id))
+        return;
+    if (report.settings().list) {
+        fmt::print("{:<32} {}\n", id, "cost per NOP as one handle ages, 10^3 to 10^7 ops");
+        return;
+    }
+    fmt::print(stderr, "  {} ...\n", id);
+    constexpr unsigned batch = 32;
+    const std::uint64_t last = report.settings().quick ? 1'000'000 : 10'000'000;
+    const unsigned rounds = report.settings().quick ? 3 : 5;
+    Growth growth;
+    growth.kind = "ops done by a handle";
+    std::vector<std::vector<double>> ours;
+    std::vector<std::vector<double>> ratios;
+    for (unsigned round = 0; round < rounds; ++round) {
+        const auto engine = std::make_shared<Engine>(EngineOptions{});
+        const std::unique_ptr<Worker> subject = queue_nop_worker(engine, batch, {});
+        const std::unique_ptr<Worker> peer = uring_nop_worker(batch, {});
+        // Start of the owner thread and the ring: a cost per handle, not per op.
+        time_ops(*subject, batch);
+        time_ops(*peer, batch);
+        std::uint64_t done = 0;
+        std::size_t at = 0;
+        for (std::uint64_t until = 1000; until <= last; until *= 10, ++at) {
+            if (round == 0) {
+                growth.sizes.push_back(fmt::format("{}", until));
+                ours.emplace_back();
+                ratios.emplace_back();
+            }
+            const double cost = time_ops(*subject, until - done);
+            ours[at].push_back(cost);
+            ratios[at].push_back(cost / time_ops(*peer, until - done));
+            done = until;
+        }
+    }
+    for (std::size_t i = 0; i < ours.size(); ++i) {
+        growth.ours.push_back(spread_of(ours[i]));
+        growth.against_peer.push_back(spread_of(ratios[i]));
+    }
+    growth.report_to(
+        report,
+        "Growth: age of a handle (NOPs, batch 32, completion queue; peer: an equally old ring)");
+}
+
+}  // namespace
+
+void measure_growth(Report &report, const Files &files) {
+    measure_life(report);
+    measure_files(report, files.cached);
+    measure_in_flight(report);
+}
+
+}  // namespace bench

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+// What the process has used so far: allocations, context switches, threads, rings, memory.
+// Any thread may ask.
+#pragma once
+
+#include <cstdint>
+
+namespace bench {
+
+/// Calls of malloc, calloc, realloc, memalign and the like since start, by any code of the process
+/// (libfsys and libstdc++'s operator new included).
+std::uint64_t allocation_count() noexcept;
+
+/// Voluntary and involuntary context switches of all threads of the process.
+std::uint64_t context_switches() noexcept;
+
+struct Footprint {
+    unsigned threads = 0;
+    unsigned rings = 0;                ///< descriptors that are io_uring instances
+    unsigned descriptors = 0;          ///< all of them
+    std::uint64_t resident_bytes = 0;  ///< private and shared pages in RAM, smaps_rollup Rss
+    std::uint64_t private_bytes = 0;   ///< Private_Clean + Private_Dirty
+};
+
+Footprint footprint();
+
+/// Monotonic nanoseconds.
+std::uint64_t now_ns() noexcept;
+
+}  // namespace bench

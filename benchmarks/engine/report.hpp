@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+// Collects outcomes and goals and prints them: the goals first, then every table. Main thread.
+#pragma once
+
+#include "machine.hpp"
+#include "runner.hpp"
+
+#include <functional>
+#include <optional>
+
+namespace bench {
+
+enum class Bound { at_most, at_least };
+
+/// A row of the design's goals.
+struct Goal {
+    std::string row{};  ///< the subject in words
+    Bound bound = Bound::at_most;
+    double limit = 0;
+    std::string unit{};  ///< "x pread", "ns"
+    Spread value{};      ///< median and spread over rounds
+    bool measured = false;
+    std::string note{};  ///< what exactly was measured
+    std::string id{};    ///< the comparison that it comes from
+
+    [[nodiscard]] bool reached() const {
+        return bound == Bound::at_most ? value.median <= limit : value.median >= limit;
+    }
+    /// The limit lies between the quartiles: another run may say the opposite.
+    [[nodiscard]] bool close() const {
+        return value.count > 1 && value.q1 <= limit && limit <= value.q3;
+    }
+};
+
+/// A table that is not a comparison (idle handle, instruction counts).
+struct Table {
+    std::string title;
+    std::vector<std::string> columns;
+    std::vector<std::vector<std::string>> rows;
+};
+
+class Report {
+public:
+    explicit Report(const Settings &settings) : settings_(settings) {}
+
+    /// Runs the comparison when it was asked for, keeps the outcome, shows progress on stderr.
+    /// @return the outcome, or nullptr when it was filtered out or failed
+    const Outcome *run(const Comparison &comparison);
+    void add(Table table) { tables_.push_back(std::move(table)); }
+    void add(Goal goal) { goals_.push_back(std::move(goal)); }
+    /// A goal whose values are made of one outcome; "not run" when there is none.
+    void add(Goal goal, const Outcome *outcome,
+             const std::function<std::vector<double>(const Outcome &)> &values);
+    /// Adds the row about allocations: over every round of libfsys that ran.
+    void add_allocation_goal();
+    void note(std::string text) { notes_.push_back(std::move(text)); }
+
+    void print(const Machine &machine) const;
+    void write_json(const Machine &machine) const;
+    /// Whether any comparison failed outright.
+    [[nodiscard]] bool failed() const;
+    [[nodiscard]] const Settings &settings() const { return settings_; }
+
+private:
+    void print_outcome(const Outcome &outcome) const;
+
+    const Settings &settings_;
+    // Pointers to outcomes are handed out: a vector of values would move them.
+    std::vector<std::unique_ptr<Outcome>> outcomes_;
+    std::vector<Goal> goals_;
+    std::vector<Table> tables_;
+    std::vector<std::string> notes_;
+};
+
+}  // namespace bench

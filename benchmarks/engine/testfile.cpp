@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+// Creates, warms, cools and removes test files. Called by the main thread between measurements.
+#include "testfile.hpp"
+
+#include "runner.hpp"
+
+#include <fcntl.h>
+#include <unistd.h>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+
+namespace bench {
+
+namespace {
+
+[[noreturn]] void fail(const std::string &what, const std::string &path) {
+    throw Failure(what + " " + path + ": " + std::strerror(errno));
+}
+
+}  // namespace
+
+Descriptor::Descriptor(const std::string &path, int flags)
+    : fd_(open(path.c_str(), flags | O_CLOEXEC, 0600)) {
+    if (fd_ < 0)
+        fail("open", path);
+}
+
+Descriptor::~Descriptor() {
+    close(fd_);
+}
+
+Pages::Pages(std::size_t bytes) : memory_(static_cast<char *>(std::aligned_alloc(4096, bytes))) {
+    if (!memory_)
+        throw std::bad_alloc();
+    std::memset(memory_.get(), 0x5a, bytes);
+}
+
+void Pages::Release::operator()(char *memory) const {
+    std::free(memory);
+}
+
+TestFile::TestFile(const std::string &directory, const std::string &name, std::uint64_t bytes)
+    : path_(directory + "/" + name + "." + std::to_string(getpid())), bytes_(bytes) {
+    const Descriptor file(path_, O_CREAT | O_TRUNC | O_RDWR);
+    constexpr std::size_t chunk = 1U << 20;
+    const Pages pages(chunk);
+    std::uint64_t noise = 0x1234567;
+    for (std::uint64_t at = 0; at < bytes; at += chunk) {
+        // Incompressible and different everywhere, so that no layer below can cheat.
+        for (std::size_t i = 0; i < chunk; i += sizeof noise) {
+            noise = noise * 6364136223846793005ULL + 1442695040888963407ULL;
+            std::memcpy(pages.at(0) + i, &noise, sizeof noise);
+        }
+        if (pwrite(file.get(), pages.at(0), chunk, static_cast<off_t>(at)) !=
+            static_cast<ssize_t>(chunk))
+            fail("write", path_);
+    }
+    if (fsync(file.get()) != 0)
+        fail("fsync", path_);
+}
+
+TestFile::~TestFile() {
+    unlink(path_.c_str());
+}
+
+void write_back(const std::string &directory) {
+    const Descriptor root(directory, O_RDONLY | O_DIRECTORY);
+    if (syncfs(root.get()) != 0)
+        fail("syncfs", directory);
+}
+
+void TestFile::fill_cache() const {
+    const Descriptor file(path_, O_RDONLY);
+    const Pages pages(1U << 20);
+    for (std::uint64_t at = 0; at < bytes_; at += 1U << 20) {
+        if (pread(file.get(), pages.at(0), 1U << 20, static_cast<off_t>(at)) < 0)
+            fail("read", path_);
+    }
+}
+
+void TestFile::drop_cache() const {
+    const Descriptor file(path_, O_RDWR);
+    if (fdatasync(file.get()) != 0)
+        fail("fdatasync", path_);
+    posix_fadvise(file.get(), 0, 0, POSIX_FADV_DONTNEED);
+}
+
+}  // namespace bench
