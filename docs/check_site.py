@@ -68,7 +68,7 @@ def main():
     tags = xml.etree.ElementTree.parse(os.path.join(output, "fsys.tag"))
     described = {m.findtext("name") for m in tags.iter("member") if m.get("kind") == "function"}
     with open(map_path, encoding="utf-8") as file:
-        functions = re.findall(r"^\s+(fsys_\w+);", file.read(), re.MULTILINE)
+        functions = re.findall(r"\b(fsys_\w+)\s*;", file.read())
     problems += [f"{f}: not in the site" for f in functions if f not in described]
 
     folder = os.path.join(output, "html")

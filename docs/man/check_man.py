@@ -34,8 +34,7 @@ def squeeze(prototype):
 
 
 def exported(map_text):
-    return re.findall(r"^\s+(\w+);", re.sub(r"/\*.*?\*/", "", map_text, flags=re.DOTALL),
-                      re.MULTILINE)
+    return re.findall(r"\b(\w+)\s*;", re.sub(r"/\*.*?\*/", "", map_text, flags=re.DOTALL))
 
 
 def header_prototypes(headers):
