@@ -115,31 +115,36 @@ void measure_depth(Report &report, const Files &files) {
         return [=](const Outcome &o) { return rate_ratios(o.named(ours), o.named(theirs)); };
     };
     const Outcome *goal_fio = with_fio ? goal : nullptr;
-    report.add({.row = "O_DIRECT 4 KiB random read, depth 32",
+    report.add({.number = 5,
+                .row = "O_DIRECT 4 KiB random read, depth 32",
                 .bound = Bound::at_least,
                 .limit = 0.97,
                 .unit = "x fio tuned",
                 .note = "shared handle, owner thread, completion queue"},
                goal_fio, against("fsys queue", "fio tuned"));
-    report.add({.row = "O_DIRECT 4 KiB random read, depth 32",
+    report.add({.number = 5,
+                .row = "O_DIRECT 4 KiB random read, depth 32",
                 .bound = Bound::at_least,
                 .limit = 1.0,
                 .unit = "x liburing",
                 .note = "the same; liburing takes completions as they come"},
                goal, against("fsys queue", "liburing"));
-    report.add({.row = "the same (not a row of its own)",
+    report.add({.number = 5,
+                .row = "the same (not a row of its own)",
                 .bound = Bound::at_least,
                 .limit = 1.0,
                 .unit = "x liburing, groups of 4",
                 .note = "the best bare loop found"},
                goal, against("fsys queue", "liburing, groups of 4"));
-    report.add({.row = "the same, caller-driven handle (not a row of its own)",
+    report.add({.number = 5,
+                .row = "the same, caller-driven handle (not a row of its own)",
                 .bound = Bound::at_least,
                 .limit = 0.97,
                 .unit = "x fio tuned",
                 .note = "1 thread"},
                goal_fio, against("fsys caller driver", "fio tuned"));
-    report.add({.row = "the same, caller-driven handle (not a row of its own)",
+    report.add({.number = 5,
+                .row = "the same, caller-driven handle (not a row of its own)",
                 .bound = Bound::at_least,
                 .limit = 1.0,
                 .unit = "x liburing",

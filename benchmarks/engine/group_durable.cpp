@@ -46,7 +46,8 @@ void measure_durable(Report &report, const Files &files) {
     for (const bool direct : {true, false}) {
         const Outcome *outcome = compare(report, direct ? files.direct : files.cached, direct);
         report.add(
-            {.row = std::string("lone durable 4 KiB write, ") + (direct ? "O_DIRECT" : "cached") +
+            {.number = 11,
+             .row = std::string("lone durable 4 KiB write, ") + (direct ? "O_DIRECT" : "cached") +
                     " (the journal's row, at engine level)",
              .bound = Bound::at_most,
              .limit = 1.1,

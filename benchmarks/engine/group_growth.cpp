@@ -47,7 +47,8 @@ struct Growth {
         report.add(std::move(table));
         if (sizes.size() < 2)
             return;
-        Goal goal{.row = "cost per op as work grows: " + kind,
+        Goal goal{.number = 14,
+                  .row = "cost per op as work grows: " + kind,
                   .bound = Bound::at_most,
                   .limit = flat,
                   .unit = "x",

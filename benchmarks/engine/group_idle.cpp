@@ -66,7 +66,8 @@ void measure_idle(Report &report) {
                       row("left after closing all", nothing, closed, 1)}});
     const auto add = [&](const char *what, double limit, const char *unit, double value,
                          std::string how) {
-        Goal goal{.row = std::string("an idle handle: ") + what,
+        Goal goal{.number = 13,
+                  .row = std::string("an idle handle: ") + what,
                   .bound = Bound::at_most,
                   .limit = limit,
                   .unit = unit,

@@ -48,13 +48,15 @@ void measure_nop(Report &report) {
         return
             [=](const Outcome &o) { return cost_differences(o.named(name), o.named("liburing")); };
     };
-    report.add({.row = "library cost per op, batch 32, caller driver",
+    report.add({.number = 6,
+                .row = "library cost per op, batch 32, caller driver",
                 .bound = Bound::at_most,
                 .limit = 20,
                 .unit = "ns",
                 .note = "NOP minus bare liburing NOP; poll + reap"},
                outcome, extra("fsys caller driver"));
-    report.add({.row = "library cost per op, batch 32, owner thread",
+    report.add({.number = 6,
+                .row = "library cost per op, batch 32, owner thread",
                 .bound = Bound::at_most,
                 .limit = 100,
                 .unit = "ns",

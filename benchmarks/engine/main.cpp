@@ -38,6 +38,7 @@ int run(const Settings &settings) {
 
     fmt::print(stderr, "making two files of {} MiB in {} ...\n", settings.file_bytes >> 20,
                settings.directory);
+    remove_files_on_signal();
     TestFile cached(settings.directory, "bench_engine.cached", settings.file_bytes);
     TestFile direct(settings.directory, "bench_engine.direct", settings.file_bytes);
     cached.fill_cache();
@@ -48,10 +49,11 @@ int run(const Settings &settings) {
     measure_batch(report, files);
     measure_depth(report, files);
     measure_nop(report);
-    report.add_allocation_goal();
     measure_durable(report, files);
     measure_growth(report, files);
     measure_instructions(report, files);
+    report.add_allocation_goal();
+    report.finish();
 
     machine.facts.emplace_back("load after", load_average());
     if (settings.quick)

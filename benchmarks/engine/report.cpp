@@ -86,6 +86,7 @@ void Report::add(Goal goal, const Outcome *outcome,
 
 void Report::add_allocation_goal() {
     Goal goal;
+    goal.number = 7;
     goal.row = "heap allocations per op after warm-up";
     goal.bound = Bound::at_most;
     goal.limit = 0;
@@ -115,6 +116,11 @@ void Report::add_allocation_goal() {
                                 worst.empty() ? std::string() : "; most in " + worst);
     }
     goals_.push_back(std::move(goal));
+}
+
+void Report::finish() {
+    std::stable_sort(goals_.begin(), goals_.end(),
+                     [](const Goal &a, const Goal &b) { return a.number < b.number; });
 }
 
 bool Report::failed() const {

@@ -14,7 +14,8 @@ enum class Bound { at_most, at_least };
 
 /// A row of the design's goals.
 struct Goal {
-    std::string row{};  ///< the subject in words
+    unsigned number = 0;  ///< place of the row in the design's table of goals; orders the output
+    std::string row{};    ///< the subject in words
     Bound bound = Bound::at_most;
     double limit = 0;
     std::string unit{};  ///< "x pread", "ns"
@@ -55,6 +56,8 @@ public:
     void add_allocation_goal();
     void note(std::string text) { notes_.push_back(std::move(text)); }
 
+    /// Orders the goals. Call once, before printing.
+    void finish();
     void print(const Machine &machine) const;
     void write_json(const Machine &machine) const;
     /// Whether any comparison failed outright.

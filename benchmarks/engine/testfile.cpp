@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 #include <cerrno>
+#include <csignal>
 #include <cstdlib>
 #include <cstring>
 
@@ -18,7 +19,42 @@ namespace {
     throw Failure(what + " " + path + ": " + std::strerror(errno));
 }
 
+// For the signal handler, which may only look at plain memory: paths of the files that exist.
+constexpr std::size_t most_files = 4;
+char paths[most_files][4096];
+
+void remember(const std::string &path) {
+    for (auto &place : paths) {
+        if (place[0] == '\0' && path.size() < sizeof place) {
+            std::memcpy(place, path.c_str(), path.size() + 1);
+            return;
+        }
+    }
+}
+
+void forget(const std::string &path) {
+    for (auto &place : paths) {
+        if (path == place)
+            place[0] = '\0';
+    }
+}
+
+void remove_and_end(int signal) {
+    for (const auto &place : paths) {
+        if (place[0] != '\0')
+            unlink(place);
+    }
+    _exit(128 + signal);
+}
+
 }  // namespace
+
+void remove_files_on_signal() {
+    struct sigaction action {};
+    action.sa_handler = remove_and_end;
+    sigaction(SIGINT, &action, nullptr);
+    sigaction(SIGTERM, &action, nullptr);
+}
 
 Descriptor::Descriptor(const std::string &path, int flags)
     : fd_(open(path.c_str(), flags | O_CLOEXEC, 0600)) {
@@ -42,6 +78,7 @@ void Pages::Release::operator()(char *memory) const {
 
 TestFile::TestFile(const std::string &directory, const std::string &name, std::uint64_t bytes)
     : path_(directory + "/" + name + "." + std::to_string(getpid())), bytes_(bytes) {
+    remember(path_);
     const Descriptor file(path_, O_CREAT | O_TRUNC | O_RDWR);
     constexpr std::size_t chunk = 1U << 20;
     const Pages pages(chunk);
@@ -62,6 +99,7 @@ TestFile::TestFile(const std::string &directory, const std::string &name, std::u
 
 TestFile::~TestFile() {
     unlink(path_.c_str());
+    forget(path_);
 }
 
 void write_back(const std::string &directory) {

@@ -32,6 +32,9 @@ private:
     std::uint64_t bytes_;
 };
 
+/// From now on SIGINT and SIGTERM remove the test files before they end the program.
+void remove_files_on_signal();
+
 /// Writes back all dirty data of the file system that holds the directory.
 void write_back(const std::string &directory);
 
