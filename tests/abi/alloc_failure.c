@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: Apache-2.0 OR MIT */
+/*
+ * Fails the k-th allocation, for k = 1, 2, ... until a whole life (open, file, ops of every lane,
+ * close) meets no failure; once with only the k-th failing, once with all from the k-th on. Every
+ * call must end with a code: no exception, crash, hang, descriptor, thread or mapping left.
+ *
+ * malloc and its relatives and mmap are replaced here, in the program, which the dynamic linker
+ * prefers to libc's: the library's operator new, its mmap calls and libc's own allocations for
+ * threads all come through. Calls from any thread count. glibc only.
+ * usage: alloc_failure io_uring|threads
+ */
+/* Meson asks for 64-bit offsets, which would rename mmap below to mmap64. */
+#undef _FILE_OFFSET_BITS
+#include <fsys/fsys.h>
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <sys/mman.h>
+#include <time.h>
+
+#include "check.h"
+
+extern void *__libc_malloc(size_t size);
+extern void *__libc_calloc(size_t count, size_t size);
+extern void *__libc_realloc(void *old, size_t size);
+extern void *__libc_memalign(size_t alignment, size_t size);
+
+static atomic_bool armed;
+static atomic_long countdown;   /* allocations that still succeed */
+static atomic_bool all_later;   /* after the first failure, all fail */
+static atomic_long failures;
+
+static bool fails(void) {
+    if (!atomic_load_explicit(&armed, memory_order_relaxed)) {
+        return false;
+    }
+    const long left = atomic_fetch_sub(&countdown, 1);
+    if (left == 1 || (left < 1 && atomic_load(&all_later))) {
+        atomic_fetch_add(&failures, 1);
+        errno = ENOMEM;
+        return true;
+    }
+    return false;
+}
+
+void *malloc(size_t size) { return fails() ? NULL : __libc_malloc(size); }
+void *calloc(size_t count, size_t size) { return fails() ? NULL : __libc_calloc(count, size); }
+void *realloc(void *old, size_t size) { return fails() ? NULL : __libc_realloc(old, size); }
+void *memalign(size_t alignment, size_t size) {
+    return fails() ? NULL : __libc_memalign(alignment, size);
+}
+void *aligned_alloc(size_t alignment, size_t size) {
+    return fails() ? NULL : __libc_memalign(alignment, size);
+}
+int posix_memalign(void **out, size_t alignment, size_t size) {
+    if (fails() || (*out = __libc_memalign(alignment, size)) == NULL) {
+        return ENOMEM;
+    }
+    return 0;
+}
+void *mmap(void *address, size_t length, int protection, int flags, int fd, off_t offset) {
+    if (fails()) {
+        return MAP_FAILED;
+    }
+    return (void *)syscall(SYS_mmap, address, length, protection, flags, fd, offset);
+}
+void *mmap64(void *address, size_t length, int protection, int flags, int fd, off_t offset) {
+    return mmap(address, length, protection, flags, fd, offset);
+}
+
+static long count_entries(const char *directory) {
+    DIR *dir = opendir(directory);
+    CHECK(dir != NULL);
+    long count = 0;
+    while (readdir(dir) != NULL) {
+        count++;
+    }
+    closedir(dir);
+    return count;
+}
+
+static char path[] = "fsys-alloc.XXXXXX";
+static char memory[8][512];
+static uint32_t backend;
+
+/* A refusal must be one for want of memory, or follow from one. Returns the code. */
+static int64_t attempt(int64_t code, const char *call) {
+    switch (code) {
+        case -ENOMEM:
+        case -EAGAIN:  /* no thread: pthread_create says so when it finds no memory */
+        case -ENFILE:
+        case -EMFILE:
+        case -ECANCELED:
+        case FSYS_E_URING_SETUP:
+        case FSYS_E_DRIVER_DEAD:
+        case FSYS_E_POISONED:
+        case FSYS_E_NOTHING:  /* nothing was accepted before */
+            return code;
+        default:
+            if (code < 0) {
+                FAIL("%s without memory gave %lld (%s: %s)", call, (long long)code,
+                     fsys_error_name((int)code), fsys_strerror((int)code));
+            }
+            return code;
+    }
+}
+
+#define TRY(call) attempt((call), #call)
+
+/* Everything that could allocate. Returns whether all of it succeeded. */
+static bool life(void) {
+    bool good = true;
+    char text[256];
+    const fsys_options options = {.struct_size = sizeof options,
+                                  .backend = backend,
+                                  .max_ops = 32,
+                                  .max_files = 16,
+                                  .error_text = text,
+                                  .error_text_size = sizeof text};
+    const fsys_file_options file_options = {.struct_size = sizeof file_options,
+                                            .flags = FSYS_FILE_READ | FSYS_FILE_WRITE};
+    fsys *handle = NULL;
+    fsys_file *file = NULL;
+    if (TRY(fsys_open(&options, &handle)) < 0) {
+        return false;
+    }
+    if (TRY(fsys_file_open(handle, path, &file_options, &file)) < 0) {
+        EXPECT(fsys_close(handle), 0);
+        return false;
+    }
+    fsys_op op = 0;
+    fsys_result result;
+    if (TRY(fsys_submit_write(file, memory[0], 512, 0, FSYS_DURABLE, 0, &op)) == 0) {
+        if (TRY(fsys_wait(handle, op, FSYS_FOREVER, &result)) == 0) {
+            good = TRY(result.result) == 512 && good;
+        } else {
+            good = false;
+        }
+    } else {
+        good = false;
+    }
+
+    int outstanding = 0;
+    const fsys_request nop = {.opcode = FSYS_OP_NOP};
+    if (TRY(fsys_submit(handle, &nop, 1, NULL)) == 1) {
+        outstanding++;
+    }
+    if (TRY(fsys_submit_sync(file, 0, 0, 0, 0, NULL)) == 0) {
+        outstanding++;
+    }
+    good = good && outstanding == 2;
+    while (outstanding > 0) {
+        /* Ten seconds: an op that never completes is a hang, and said so. */
+        const int64_t taken = TRY(fsys_reap(handle, &result, 1, INT64_C(10000000000)));
+        if (taken < 0) {
+            good = false;
+            break;
+        }
+        if (taken == 0) {
+            FAIL("an accepted op did not complete in 10 s");
+        }
+        if (TRY(result.result) < 0) {
+            good = false;
+        }
+        outstanding--;
+    }
+
+    fsys_request requests[8];
+    fsys_op ops[8] = {0};
+    fsys_result results[8];
+    memset(requests, 0, sizeof requests);
+    fsys_iovec pieces[8][2];
+    for (int i = 0; i < 8; i++) {
+        pieces[i][0] = (fsys_iovec){memory[i], 256};
+        pieces[i][1] = (fsys_iovec){memory[i] + 256, 256};
+        requests[i].opcode = FSYS_OP_READV;
+        requests[i].flags = i % 2 == 0 ? FSYS_WAIT_SOON : 0;
+        requests[i].file = file;
+        requests[i].buffer = pieces[i];
+        requests[i].length = 2;
+    }
+    const int64_t accepted = TRY(fsys_submit(handle, requests, 8, ops));
+    good = good && accepted == 8;
+    if (accepted > 0) {
+        if (TRY(fsys_wait_all(handle, ops, (uint32_t)accepted, FSYS_FOREVER, results)) == 0) {
+            for (int i = 0; i < accepted; i++) {
+                good = TRY(results[i].result) == 512 && good;
+            }
+        } else {
+            good = false;
+        }
+    }
+
+    void *buffer = NULL;
+    if (TRY(fsys_buffer_alloc(handle, 8192, &buffer)) == 0) {
+        good = TRY(fsys_read(file, buffer, 512, 0, 0)) == 512 && good;
+        EXPECT(fsys_buffer_free(handle, buffer), 0);
+    } else {
+        good = false;
+    }
+    good = TRY(fsys_event_fd(handle)) >= 0 && good;
+    good = TRY(fsys_write(file, memory[0], 512, 0, 0)) == 512 && good;
+    EXPECT(fsys_file_close(file), 0);
+    EXPECT(fsys_close(handle), 0);
+    return good;
+}
+
+static void sweep(bool later_too) {
+    const char *what = later_too ? "all from the k-th" : "only the k-th";
+    long k = 1;
+    for (;; k++) {
+        if (k > 5000) {
+            FAIL("a life of the library makes more than 5000 allocations");
+        }
+        /* The heap's bookkeeping and libstdc++ may map memory once; descriptors and threads of the
+         * library may not stay. */
+        const long descriptors = count_entries("/proc/self/fd");
+        atomic_store(&failures, 0);
+        atomic_store(&all_later, later_too);
+        atomic_store(&countdown, k);
+        alarm(60);
+        atomic_store(&armed, true);
+        const bool good = life();
+        atomic_store(&armed, false);
+        alarm(0);
+        EXPECT(count_entries("/proc/self/fd"), descriptors);
+        long threads = count_entries("/proc/self/task");
+        for (int i = 0; i < 500 && threads != 3; i++) {  /* ".", ".." and this thread */
+            nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+            threads = count_entries("/proc/self/task");
+        }
+        EXPECT(threads, 3);
+        if (atomic_load(&failures) == 0) {
+            if (!good) {
+                FAIL("with no allocation failing (k = %ld) a call failed", k);
+            }
+            break;
+        }
+    }
+    printf("%s allocation failing: %ld places survived\n", what, k - 1);
+    if (k < 4) {
+        FAIL("so few allocations: the replacement of malloc does not reach the library");
+    }
+}
+
+int main(int argc, char **argv) {
+    setvbuf(stdout, NULL, _IONBF, 0);
+    if (argc != 2) {
+        FAIL("usage: alloc_failure io_uring|threads");
+    }
+    backend = FSYS_BACKEND_THREADS;
+    if (strcmp(argv[1], "io_uring") == 0) {
+        int error = 0;
+        if (!kernel_has_io_uring(&error)) {
+            SKIP("this machine gives no io_uring: %s", strerror(error));
+        }
+        backend = FSYS_BACKEND_IO_URING;
+    }
+    const int fd = mkstemp(path);
+    CHECK(fd >= 0 && ftruncate(fd, 4096) == 0);
+    close(fd);
+    CHECK(life());  /* what is set up once per process is not the sweep's subject */
+    sweep(false);
+    sweep(true);
+    CHECK(life());
+    unlink(path);
+    return 0;
+}
