@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//
+// The blocking calls: claimed at birth, executed on the calling thread, never in the op table. The
+// call itself keeps file and handle open; close waits for it. Any thread.
+
+#include <sys/mman.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+
+#include "abi/guard.hpp"
+#include "abi/handles.hpp"
+#include "engine/sanitizer.hpp"
+
+using namespace libfsys;
+
+namespace {
+
+std::int64_t run(const Call &call, std::uint32_t opcode, void *buffer, std::size_t length,
+                 std::uint64_t offset, std::uint32_t flags) {
+    Engine &engine = call.engine();
+    const unsigned shard = call.shard();
+    const bool sampled = engine.stats.sample(shard);
+    const std::int64_t started = sampled ? now_ns() : 0;
+    const Outcome outcome =
+        engine.execute(call.target(), opcode, flags, buffer, nullptr, 0, length, offset, 0);
+    engine.stats.op(shard, FSYS_LANE_INLINE, opcode, outcome.result, outcome.done);
+    if (sampled) {
+        engine.stats.latency(shard, FSYS_LANE_INLINE,
+                             static_cast<std::uint64_t>(now_ns() - started));
+    }
+    return outcome.result;
+}
+
+// A direct read of any range: the aligned range around it, through a buffer of our own.
+std::int64_t read_bounced(const Call &call, char *buffer, std::size_t length, std::uint64_t offset,
+                          std::uint32_t flags) {
+    const Target &target = *call.target();
+    const std::uint64_t edge = std::max(target.offset_align, target.mem_align);
+    constexpr std::size_t kChunk = 1u << 20;
+    const std::unique_ptr<void, void (*)(void *)> memory(
+        std::aligned_alloc(std::max<std::size_t>(edge, 4096), kChunk), std::free);
+    if (!memory) {
+        return -ENOMEM;
+    }
+    std::size_t done = 0;
+    while (done < length) {
+        const std::uint64_t at = offset + done;
+        const std::uint64_t start = at / edge * edge;
+        const std::uint64_t skip = at - start;
+        const std::uint64_t want = std::min<std::uint64_t>(skip + (length - done), kChunk);
+        const std::uint64_t whole = std::min<std::uint64_t>((want + edge - 1) / edge * edge, kChunk);
+        const std::int64_t n = run(call, FSYS_OP_READ, memory.get(), whole, start, 0);
+        if (n < 0) {
+            return n;
+        }
+        const std::size_t usable =
+            std::min<std::size_t>(n > static_cast<std::int64_t>(skip) ? static_cast<std::size_t>(n) - skip : 0,
+                                  length - done);
+        std::memcpy(buffer + done, static_cast<char *>(memory.get()) + skip, usable);
+        done += usable;
+        if (static_cast<std::uint64_t>(n) < whole) {
+            break;  // end of file
+        }
+    }
+    return done < length && (flags & FSYS_EXACT) != 0 ? FSYS_E_SHORT : static_cast<std::int64_t>(done);
+}
+
+}  // namespace
+
+int64_t fsys_read(fsys_file *file, void *buffer, size_t length, uint64_t offset,
+                  uint32_t flags) noexcept {
+    return guarded([&]() -> int64_t {
+        const Call call(file);
+        if (call.code() != 0) {
+            return call.code();
+        }
+        if ((flags & ~std::uint32_t{FSYS_PARTIAL | FSYS_EXACT}) != 0) {
+            return FSYS_E_BAD_FLAG;
+        }
+        const Request request{FSYS_OP_READ, flags, call.target(), buffer, length, offset, 0};
+        const int code = call.engine().check(request);
+        if (code == FSYS_E_MISALIGNED && call.target()->bounce) {
+            return read_bounced(call, static_cast<char *>(buffer), length, offset, flags);
+        }
+        return code != 0 ? code : run(call, FSYS_OP_READ, buffer, length, offset, flags);
+    });
+}
+
+int64_t fsys_write(fsys_file *file, const void *buffer, size_t length, uint64_t offset,
+                   uint32_t flags) noexcept {
+    return guarded([&]() -> int64_t {
+        const Call call(file);
+        if (call.code() != 0) {
+            return call.code();
+        }
+        if ((flags & ~std::uint32_t{FSYS_PARTIAL | FSYS_DURABLE}) != 0) {
+            return FSYS_E_BAD_FLAG;
+        }
+        void *bytes = const_cast<void *>(buffer);
+        const Request request{FSYS_OP_WRITE, flags, call.target(), bytes, length, offset, 0};
+        const int code = call.engine().check(request);
+        return code != 0 ? code : run(call, FSYS_OP_WRITE, bytes, length, offset, flags);
+    });
+}
+
+int fsys_sync(fsys_file *file, uint32_t flags) noexcept {
+    return guarded([&]() -> int {
+        const Call call(file);
+        if (call.code() != 0) {
+            return call.code();
+        }
+        if ((flags & ~std::uint32_t{FSYS_SYNC_DATA}) != 0) {
+            return FSYS_E_BAD_FLAG;
+        }
+        const Request request{FSYS_OP_SYNC, flags, call.target(), nullptr, 0, 0, 0};
+        const int code = call.engine().check(request);
+        return code != 0 ? code : static_cast<int>(run(call, FSYS_OP_SYNC, nullptr, 0, 0, flags));
+    });
+}

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//
+// What every entry point shares: no exception gets out, option structs are read by size, sentences
+// go into the caller's buffer.
+#pragma once
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdarg>
+#include <cstdint>
+#include <cstdio>
+#include <cstring>
+#include <new>
+#include <system_error>
+
+#include "fsys/fsys.h"
+
+namespace libfsys {
+
+template <class F>
+auto guarded(F &&body) noexcept -> decltype(body()) {
+    try {
+        return body();
+    } catch (const std::bad_alloc &) {
+        return -ENOMEM;
+    } catch (const std::system_error &error) {
+        return error.code().value() > 0 ? -error.code().value() : -EIO;
+    } catch (...) {
+        return -EIO;
+    }
+}
+
+// Every struct of the ABI is in its first version, so its first size is its size. A later version
+// keeps the first size here as a constant.
+template <class T>
+inline constexpr std::uint32_t kFirstSize = sizeof(T);
+
+// A caller's size beyond this is garbage, not a later version; its tail is not looked at.
+inline constexpr std::uint32_t kMostGrowth = 1024;
+
+// Copies an option struct by the size its caller was compiled with. NULL gives zeros: all defaults.
+template <class T>
+int read_struct(const T *from, T &to) {
+    if (from == nullptr) {
+        return 0;
+    }
+    const std::uint32_t size = from->struct_size;
+    if (size < kFirstSize<T> || size > sizeof(T) + kMostGrowth) {
+        return FSYS_E_BAD_STRUCT;
+    }
+    const char *bytes = reinterpret_cast<const char *>(from);
+    if (size > sizeof(T) && !std::all_of(bytes + sizeof(T), bytes + size,
+                                         [](char byte) { return byte == 0; })) {
+        return FSYS_E_BAD_STRUCT;
+    }
+    std::memcpy(&to, from, std::min<std::size_t>(size, sizeof(T)));
+    return 0;
+}
+
+// Fills a result struct by the size its caller was compiled with; what is beyond is zeroed.
+template <class T>
+int write_struct(const T &from, T *to) {
+    const std::uint32_t size = to->struct_size;
+    if (size < kFirstSize<T> || size > sizeof(T) + kMostGrowth) {
+        return FSYS_E_BAD_STRUCT;
+    }
+    std::memcpy(to, &from, std::min<std::size_t>(size, sizeof(T)));
+    if (size > sizeof(T)) {
+        std::memset(reinterpret_cast<char *>(to) + sizeof(T), 0, size - sizeof(T));
+    }
+    to->struct_size = size;
+    return 0;
+}
+
+// The caller's buffer for a sentence.
+class Detail {
+public:
+    Detail(char *text, std::size_t size) : text_(text), size_(text == nullptr ? 0 : size) {
+        if (size_ != 0) {
+            text_[0] = '\0';
+        }
+    }
+    // Writes the sentence and returns `code`.
+    __attribute__((format(printf, 3, 4))) int say(int code, const char *format, ...) {
+        if (size_ != 0) {
+            va_list args;
+            va_start(args, format);
+            std::vsnprintf(text_, size_, format, args);
+            va_end(args);
+        }
+        return code;
+    }
+
+private:
+    char *text_;
+    std::size_t size_;
+};
+
+}  // namespace libfsys

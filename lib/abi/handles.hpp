@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//
+// The process's table of open engines. Public handles are ids: kind, place and generation packed
+// into a pointer's bits, looked up here on every call and never dereferenced, so that a handle that
+// was closed, or is being closed, is an error and not a crash. The table is static (.bss): its
+// entries outlive every engine and cost nothing until touched.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include "engine/engine.hpp"
+#include "file/arena.hpp"
+
+namespace libfsys {
+
+static_assert(sizeof(void *) == 8, "handles pack 64 bits");
+
+inline constexpr std::uint32_t kMostHandles = 1024;  // place 0 is never used
+inline constexpr std::uint64_t kKindEngine = 1;
+inline constexpr std::uint64_t kKindFile = 2;
+
+struct Instance {
+    explicit Instance(const EngineConfig &config) : engine(config), arena(engine) {}
+    Engine engine;
+    Arena arena;
+};
+
+struct HandleEntry {
+    // generation << 2 | state
+    enum : std::uint64_t { kFree = 0, kOpen = 1, kClosing = 2, kReserved = 3, kStateMask = 3 };
+    std::atomic<std::uint64_t> word{kFree};
+    std::atomic<Instance *> instance{nullptr};
+    // Calls inside the library. A caller adds itself, then looks at the word (both seq_cst); the
+    // closer changes the word, then waits for the sum to be 0.
+    ShardedCount<kShards> callers;
+};
+
+HandleEntry &handle_entry(std::uint32_t place);
+
+// fsys *: | generation 50 | place 10 | kind 4 |
+inline fsys *engine_id(std::uint32_t place, std::uint64_t generation) {
+    return reinterpret_cast<fsys *>(generation << 14 | std::uint64_t{place} << 4 | kKindEngine);
+}
+// fsys_file *: | generation 30 | file 20 | place 10 | kind 4 |
+inline fsys_file *file_id(std::uint32_t place, std::uint32_t file, std::uint64_t generation) {
+    return reinterpret_cast<fsys_file *>(generation << 34 | std::uint64_t{file} << 14 |
+                                         std::uint64_t{place} << 4 | kKindFile);
+}
+
+// One call of the ABI: checks the handle (and file), keeps both from being closed until it is gone.
+class Call {
+public:
+    explicit Call(const fsys *handle) { enter_engine(reinterpret_cast<std::uint64_t>(handle)); }
+    explicit Call(const fsys_file *file) { enter_file(reinterpret_cast<std::uint64_t>(file)); }
+    // Either kind, by the id itself.
+    explicit Call(const void *object) {
+        const auto id = reinterpret_cast<std::uint64_t>(object);
+        (id & 15) == kKindFile ? enter_file(id) : enter_engine(id);
+    }
+    Call(const Call &) = delete;
+    Call &operator=(const Call &) = delete;
+    ~Call() {
+        if (target_ != nullptr) {
+            instance_->engine.release_user(*target_, shard_);
+        }
+        if (entry_ != nullptr) {
+            entry_->callers.add(shard_, -1);
+        }
+    }
+
+    // 0, or why the call cannot be made.
+    int code() const { return code_; }
+    Engine &engine() const { return instance_->engine; }
+    Arena &arena() const { return instance_->arena; }
+    Target *target() const { return target_; }
+    std::uint64_t target_generation() const { return generation_; }
+    HandleEntry &entry() const { return *entry_; }
+    unsigned shard() const { return shard_; }
+
+    // Another file of the same engine, for array submits: a user reference or nullptr.
+    Target *acquire(const fsys_file *file) const;
+    // The op that was accepted keeps the user reference.
+    void hand_over_target() { target_ = nullptr; }
+    // For close_file(), which waits for all users: this call is not one.
+    void drop_target() {
+        instance_->engine.release_user(*target_, shard_);
+        target_ = nullptr;
+    }
+
+private:
+    void enter_engine(std::uint64_t id);
+    void enter_file(std::uint64_t id);
+    bool enter(std::uint32_t place, std::uint64_t generation, bool any_generation);
+
+    HandleEntry *entry_ = nullptr;
+    Instance *instance_ = nullptr;
+    Target *target_ = nullptr;
+    std::uint64_t generation_ = 0;
+    unsigned shard_ = 0;
+    int code_ = FSYS_E_CLOSED;
+};
+
+}  // namespace libfsys

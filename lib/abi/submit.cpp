@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//
+// Entry points that submit and cancel. Any thread; they own nothing.
+
+#include <cerrno>
+#include <memory>
+
+#include "abi/guard.hpp"
+#include "abi/handles.hpp"
+
+using namespace libfsys;
+
+namespace {
+
+int submit_for(fsys_file *file, std::uint32_t opcode, void *buffer, std::uint64_t length,
+               std::uint64_t offset, std::uint32_t flags, std::uint64_t user_data,
+               fsys_op *ret_op) noexcept {
+    return guarded([&]() -> int {
+        Call call(file);
+        if (call.code() != 0) {
+            return call.code();
+        }
+        const Request request{opcode, flags, call.target(), buffer, length, offset, user_data};
+        const int code = call.engine().submit_one(request, ret_op);
+        if (code == 0) {
+            call.hand_over_target();
+        }
+        return code;
+    });
+}
+
+}  // namespace
+
+int fsys_submit_read(fsys_file *file, void *buffer, size_t length, uint64_t offset, uint32_t flags,
+                     uint64_t user_data, fsys_op *ret_op) noexcept {
+    return submit_for(file, FSYS_OP_READ, buffer, length, offset, flags, user_data, ret_op);
+}
+
+int fsys_submit_write(fsys_file *file, const void *buffer, size_t length, uint64_t offset,
+                      uint32_t flags, uint64_t user_data, fsys_op *ret_op) noexcept {
+    return submit_for(file, FSYS_OP_WRITE, const_cast<void *>(buffer), length, offset, flags,
+                      user_data, ret_op);
+}
+
+int fsys_submit_sync(fsys_file *file, uint64_t length, uint64_t offset, uint32_t flags,
+                     uint64_t user_data, fsys_op *ret_op) noexcept {
+    const bool range = (flags & FSYS_SYNC_RANGE) != 0;
+    return submit_for(file, FSYS_OP_SYNC, nullptr, range ? length : 0, range ? offset : 0, flags,
+                      user_data, ret_op);
+}
+
+int fsys_submit(fsys *handle, const fsys_request *requests, uint32_t count,
+                fsys_op *ret_ops) noexcept {
+    return guarded([&]() -> int {
+        const Call call(handle);
+        if (call.code() != 0) {
+            return call.code();
+        }
+        if (count == 0) {
+            return 0;
+        }
+        if (requests == nullptr) {
+            return -EINVAL;
+        }
+        constexpr std::uint32_t kOnStack = 64;
+        constexpr std::uint32_t kMost = INT32_MAX / sizeof(Request);
+        count = std::min(count, kMost);
+        Request on_stack[kOnStack];
+        std::unique_ptr<Request[]> on_heap;
+        Request *list = on_stack;
+        if (count > kOnStack) {
+            on_heap = std::make_unique<Request[]>(count);
+            list = on_heap.get();
+        }
+        // Until the first that is malformed; the engine decides how far a linked run allows.
+        std::uint32_t valid = 0;
+        int refusal = 0;
+        for (; valid < count; ++valid) {
+            const fsys_request &r = requests[valid];
+            if (r.reserved[0] != 0 || r.reserved[1] != 0) {
+                refusal = -EINVAL;
+                break;
+            }
+            Target *target = nullptr;
+            if (r.opcode != FSYS_OP_NOP || r.file != nullptr) {
+                target = call.acquire(r.file);
+                if (target == nullptr) {
+                    refusal = FSYS_E_CLOSED;
+                    break;
+                }
+            }
+            list[valid] = Request{r.opcode, r.flags, target, r.buffer, r.length, r.offset, r.user_data};
+            if (r.opcode == FSYS_OP_SYNC && (r.flags & FSYS_SYNC_RANGE) == 0) {
+                list[valid].length = list[valid].offset = 0;
+            }
+        }
+        int accepted = 0;
+        try {
+            accepted = valid == 0 ? refusal : call.engine().submit_many(list, valid, ret_ops);
+        } catch (...) {
+            for (std::uint32_t i = 0; i < valid; ++i) {
+                if (list[i].target != nullptr) {
+                    call.engine().release_user(*list[i].target, call.shard());
+                }
+            }
+            throw;
+        }
+        for (auto i = static_cast<std::uint32_t>(std::max(accepted, 0)); i < valid; ++i) {
+            if (list[i].target != nullptr) {
+                call.engine().release_user(*list[i].target, call.shard());
+            }
+        }
+        return accepted;
+    });
+}
+
+int fsys_cancel(fsys *handle, fsys_op op) noexcept {
+    return guarded([&]() -> int {
+        const Call call(handle);
+        return call.code() != 0 ? call.code() : call.engine().cancel(op);
+    });
+}

@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//
+// The real system calls behind the seam. Stateless; any thread.
+
+#include "backend/syscalls.hpp"
+
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+
+namespace libfsys {
+namespace {
+
+template <class T>
+T checked(T value) {
+    return value < 0 ? static_cast<T>(-errno) : value;
+}
+
+}  // namespace
+
+ssize_t Syscalls::pread(int fd, void *buffer, std::size_t length, std::uint64_t offset, int rwf) {
+    if (offset == kStreamOffset) {
+        return checked(::read(fd, buffer, length));
+    }
+    if (rwf == 0) {
+        return checked(::pread(fd, buffer, length, static_cast<off_t>(offset)));
+    }
+    const iovec iov{buffer, length};
+    return checked(::preadv2(fd, &iov, 1, static_cast<off_t>(offset), rwf));
+}
+
+ssize_t Syscalls::pwrite(int fd, const void *buffer, std::size_t length, std::uint64_t offset,
+                         int rwf) {
+    if (offset == kStreamOffset) {
+        return checked(::write(fd, buffer, length));
+    }
+    if (rwf == 0) {
+        return checked(::pwrite(fd, buffer, length, static_cast<off_t>(offset)));
+    }
+    const iovec iov{const_cast<void *>(buffer), length};
+    return checked(::pwritev2(fd, &iov, 1, static_cast<off_t>(offset), rwf));
+}
+
+// An offset of -1 makes preadv2 and pwritev2 use the descriptor's own position, see readv(2).
+ssize_t Syscalls::preadv(int fd, const iovec *iov, int count, std::uint64_t offset, int rwf) {
+    return checked(::preadv2(fd, iov, count, static_cast<off_t>(offset), rwf));
+}
+
+ssize_t Syscalls::pwritev(int fd, const iovec *iov, int count, std::uint64_t offset, int rwf) {
+    return checked(::pwritev2(fd, iov, count, static_cast<off_t>(offset), rwf));
+}
+
+int Syscalls::fsync(int fd) { return checked(::fsync(fd)); }
+
+int Syscalls::fdatasync(int fd) { return checked(::fdatasync(fd)); }
+
+int Syscalls::fallocate(int fd, int mode, std::uint64_t offset, std::uint64_t length) {
+    return checked(::fallocate(fd, mode, static_cast<off_t>(offset), static_cast<off_t>(length)));
+}
+
+int Syscalls::ftruncate(int fd, std::uint64_t length) {
+    return checked(::ftruncate(fd, static_cast<off_t>(length)));
+}
+
+int Syscalls::open(int dir, const char *path, int flags, mode_t mode) {
+    return checked(::openat(dir, path, flags | O_CLOEXEC, mode));
+}
+
+int Syscalls::open_beneath(int dir, const char *path, int flags, mode_t mode) {
+    open_how how{};
+    how.flags = static_cast<std::uint64_t>(flags | O_CLOEXEC);
+    how.mode = (flags & O_CREAT) != 0 ? mode : 0;  // openat2(2): mode without O_CREAT is EINVAL
+    how.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS;
+    // EAGAIN means that a rename raced with the walk and the kernel could not be sure; openat2(2)
+    // asks for a retry. Bounded, because a hostile renamer could keep it up.
+    for (int attempt = 0;; ++attempt) {
+        const auto fd = ::syscall(SYS_openat2, dir, path, &how, sizeof how);
+        if (fd >= 0) {
+            return static_cast<int>(fd);
+        }
+        if (errno != EAGAIN || attempt == 16) {
+            return -errno;
+        }
+    }
+}
+
+// Linux frees the number even when close reports EINTR or EIO, so it is never retried.
+int Syscalls::close(int fd) { return checked(::close(fd)); }
+
+int Syscalls::fstat(int fd, struct stat *out) { return checked(::fstat(fd, out)); }
+
+int Syscalls::rename(int from_dir, const char *from, int to_dir, const char *to) {
+    return checked(::renameat(from_dir, from, to_dir, to));
+}
+
+int Syscalls::unlink(int dir, const char *path) { return checked(::unlinkat(dir, path, 0)); }
+
+int Syscalls::mkdir(int dir, const char *path, mode_t mode) {
+    return checked(::mkdirat(dir, path, mode));
+}
+
+int Syscalls::list(int dir, std::vector<std::string> &names) {
+    // fdopendir takes the descriptor over, so it gets one of its own (with its own position).
+    const int own = ::openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (own < 0) {
+        return -errno;
+    }
+    DIR *stream = ::fdopendir(own);
+    if (stream == nullptr) {
+        const int code = -errno;
+        ::close(own);
+        return code;
+    }
+    names.clear();
+    for (;;) {
+        errno = 0;
+        const dirent *entry = ::readdir(stream);
+        if (entry == nullptr) {
+            break;
+        }
+        if (std::strcmp(entry->d_name, ".") != 0 && std::strcmp(entry->d_name, "..") != 0) {
+            names.emplace_back(entry->d_name);
+        }
+    }
+    const int code = -errno;
+    ::closedir(stream);
+    return code;
+}
+
+int Syscalls::lock_exclusive(int fd) {
+    struct flock region{};
+    region.l_type = F_WRLCK;
+    region.l_whence = SEEK_SET;
+    const int code = checked(::fcntl(fd, F_OFD_SETLK, &region));
+    return code == -EACCES ? -EAGAIN : code;
+}
+
+int Syscalls::advise(int fd, std::uint64_t offset, std::uint64_t length, int advice) {
+    return -::posix_fadvise(fd, static_cast<off_t>(offset), static_cast<off_t>(length), advice);
+}
+
+int Syscalls::lock_held(int fd) {
+    struct flock region{};
+    region.l_type = F_WRLCK;
+    region.l_whence = SEEK_SET;
+    const int code = checked(::fcntl(fd, F_OFD_GETLK, &region));
+    return code < 0 ? code : region.l_type == F_UNLCK ? 0 : 1;
+}
+
+int Syscalls::map_shared(int fd, std::uint64_t offset, std::size_t length, bool writable,
+                         void **ret) {
+    void *address = ::mmap(nullptr, length, writable ? PROT_READ | PROT_WRITE : PROT_READ,
+                           MAP_SHARED | MAP_POPULATE, fd, static_cast<off_t>(offset));
+    if (address == MAP_FAILED) {
+        return -errno;
+    }
+    *ret = address;
+    return 0;
+}
+
+void Syscalls::unmap(void *address, std::size_t length) { ::munmap(address, length); }
+
+Syscalls &real_syscalls() {
+    static Syscalls instance;
+    return instance;
+}
+
+}  // namespace libfsys

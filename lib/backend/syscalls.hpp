@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//
+// The system calls that touch storage, as a class that a test can replace: by one that fails,
+// shortens and delays (tests/fake), or by a simulated disk that loses power (tests/sim). Everything
+// above this line does file IO through it or through an AsyncQueue, never directly.
+//
+// All calls return what the system call returned, or a negative errno; none touches errno's caller.
+// Any thread. The base class is the real system.
+#pragma once
+
+#include <dirent.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace libfsys {
+
+// Offset that means "the descriptor's own position": pipes, sockets, terminals.
+inline constexpr std::uint64_t kStreamOffset = ~std::uint64_t{0};
+
+class Syscalls {
+public:
+    Syscalls() = default;
+    Syscalls(const Syscalls &) = delete;
+    Syscalls &operator=(const Syscalls &) = delete;
+    virtual ~Syscalls() = default;
+
+    // -- data. `rwf` are RWF_* flags; 0 uses pread/pwrite, which cost 5 % less than preadv2.
+    virtual ssize_t pread(int fd, void *buffer, std::size_t length, std::uint64_t offset, int rwf);
+    virtual ssize_t pwrite(int fd, const void *buffer, std::size_t length, std::uint64_t offset,
+                           int rwf);
+    virtual ssize_t preadv(int fd, const iovec *iov, int count, std::uint64_t offset, int rwf);
+    virtual ssize_t pwritev(int fd, const iovec *iov, int count, std::uint64_t offset, int rwf);
+    virtual int fsync(int fd);
+    virtual int fdatasync(int fd);
+    virtual int fallocate(int fd, int mode, std::uint64_t offset, std::uint64_t length);
+    virtual int ftruncate(int fd, std::uint64_t length);
+
+    // -- names. `dir` may be AT_FDCWD. O_CLOEXEC is always added.
+    virtual int open(int dir, const char *path, int flags, mode_t mode);
+    virtual int open_beneath(int dir, const char *path, int flags, mode_t mode);
+    virtual int close(int fd);
+    virtual int fstat(int fd, struct stat *out);
+    virtual int rename(int from_dir, const char *from, int to_dir, const char *to);
+    virtual int unlink(int dir, const char *path);
+    virtual int mkdir(int dir, const char *path, mode_t mode);
+    virtual int list(int dir, std::vector<std::string> &names);  // without "." and ".."
+    virtual int lock_exclusive(int fd);                          // OFD lock; -EAGAIN when held
+    virtual int advise(int fd, std::uint64_t offset, std::uint64_t length, int advice);
+
+    // -- the journal's live page, which processes share. `ret` is not written on failure.
+    virtual int lock_held(int fd);  // 1 when another descriptor holds lock_exclusive(), else 0
+    virtual int map_shared(int fd, std::uint64_t offset, std::size_t length, bool writable,
+                           void **ret);
+    virtual void unmap(void *address, std::size_t length);
+};
+
+// The real system, one stateless object.
+Syscalls &real_syscalls();
+
+}  // namespace libfsys

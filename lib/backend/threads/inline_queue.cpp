@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//
+// Executing requests on the driver thread itself. Requests on streams wait until poll(2) says that
+// they will not block.
+
+#include "backend/threads/inline_queue.hpp"
+
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <climits>
+
+#include "fsys/fsys.h"
+
+namespace libfsys {
+namespace {
+
+bool is_write(const AsyncRequest &r) {
+    return r.opcode == FSYS_OP_WRITE || r.opcode == FSYS_OP_WRITEV;
+}
+bool is_stream(const AsyncRequest &r) {
+    return r.offset == kStreamOffset && (is_write(r) || r.opcode == FSYS_OP_READ ||
+                                         r.opcode == FSYS_OP_READV);
+}
+pollfd watch(const AsyncRequest &r) {
+    return pollfd{r.fd, static_cast<short>(is_write(r) ? POLLOUT : POLLIN), 0};
+}
+
+}  // namespace
+
+InlineQueue::~InlineQueue() {
+    if (wake_fd_ >= 0) {
+        ::close(wake_fd_);
+    }
+}
+
+int InlineQueue::open() {
+    waiting_.reserve(most_);
+    wake_fd_ = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    return wake_fd_ < 0 ? -errno : 0;
+}
+
+bool InlineQueue::put(const AsyncRequest &request) {
+    if (waiting_.size() == most_) {
+        return false;
+    }
+    waiting_.push_back(request);
+    return true;
+}
+
+bool InlineQueue::put_cancel(std::uint64_t cookie) {
+    cancelled_.push_back(cookie);
+    return true;
+}
+
+void InlineQueue::wake() {
+    const std::uint64_t one = 1;
+    [[maybe_unused]] const ssize_t n = ::write(wake_fd_, &one, sizeof one);
+}
+
+std::int64_t InlineQueue::execute(const AsyncRequest &r) {
+    const auto *iov = static_cast<const iovec *>(r.buffer);
+    const bool stream = r.offset == kStreamOffset;
+    switch (r.opcode) {
+    case FSYS_OP_READ:
+        return sys_.pread(r.fd, const_cast<void *>(r.buffer), r.length, r.offset, r.rwf);
+    case FSYS_OP_WRITE:
+        // POLLOUT on a pipe promises room for PIPE_BUF bytes and no more.
+        return sys_.pwrite(r.fd, r.buffer,
+                           stream ? std::min<std::size_t>(r.length, PIPE_BUF) : r.length, r.offset,
+                           r.rwf);
+    case FSYS_OP_READV:
+        return sys_.preadv(r.fd, iov, static_cast<int>(r.length), r.offset, r.rwf);
+    case FSYS_OP_WRITEV:
+        return stream ? sys_.pwrite(r.fd, iov->iov_base,
+                                    std::min<std::size_t>(iov->iov_len, PIPE_BUF), r.offset, 0)
+                      : sys_.pwritev(r.fd, iov, static_cast<int>(r.length), r.offset, r.rwf);
+    case FSYS_OP_SYNC:
+        return r.data_only ? sys_.fdatasync(r.fd) : sys_.fsync(r.fd);
+    case FSYS_OP_ALLOCATE:
+        return sys_.fallocate(r.fd, r.mode, r.offset, r.sync_length);
+    default:
+        return 0;
+    }
+}
+
+unsigned InlineQueue::run(AsyncResult *results, unsigned max) {
+    unsigned count = 0;
+    std::size_t kept = 0;
+    for (const AsyncRequest &request : waiting_) {
+        if (count == max) {
+            waiting_[kept++] = request;
+            continue;
+        }
+        const auto cancel = std::find(cancelled_.begin(), cancelled_.end(), request.cookie);
+        if (cancel != cancelled_.end()) {
+            results[count++] = {request.cookie, -ECANCELED};
+            continue;
+        }
+        if (is_stream(request)) {
+            pollfd ready = watch(request);
+            if (::poll(&ready, 1, 0) == 0) {
+                waiting_[kept++] = request;
+                continue;
+            }
+        }
+        results[count++] = {request.cookie, static_cast<std::int32_t>(execute(request))};
+    }
+    waiting_.resize(kept);
+    cancelled_.clear();
+    return count;
+}
+
+int InlineQueue::turn(AsyncResult *results, unsigned max, std::int64_t wait_ns) {
+    unsigned count = run(results, max);
+    if (count == 0 && wait_ns != 0) {
+        std::vector<pollfd> set{pollfd{wake_fd_, POLLIN, 0}};
+        for (const AsyncRequest &request : waiting_) {
+            set.push_back(watch(request));
+        }
+        const timespec limit{wait_ns / 1'000'000'000, wait_ns % 1'000'000'000};
+        ::ppoll(set.data(), set.size(), wait_ns < 0 ? nullptr : &limit, nullptr);
+        count = run(results, max);
+    }
+    std::uint64_t drained;
+    [[maybe_unused]] const ssize_t n = ::read(wake_fd_, &drained, sizeof drained);
+    return static_cast<int>(count);
+}
+
+}  // namespace libfsys

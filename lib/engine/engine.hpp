@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//
+// The engine: one op, one slot; whoever claims it executes it. This header is the map: the parts
+// and the operations on them. Each .cpp of this folder implements one of the groups below.
+#pragma once
+
+#include <pthread.h>
+#include <sys/types.h>
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "backend/async_queue.hpp"
+#include "backend/syscalls.hpp"
+#include "backend/uring/probe.hpp"
+#include "engine/batch.hpp"
+#include "engine/completion_queue.hpp"
+#include "engine/doorbell.hpp"
+#include "engine/driver.hpp"
+#include "engine/groups.hpp"
+#include "engine/op_table.hpp"
+#include "engine/pool.hpp"
+#include "engine/poller.hpp"
+#include "engine/stats.hpp"
+#include "engine/target.hpp"
+#include "engine/ticker.hpp"
+#include "fsys/fsys.h"
+
+namespace libfsys {
+
+// Every number is final: defaults applied, ranges checked.
+struct EngineConfig {
+    bool uring = true;
+    bool caller_driven = false;
+    bool uring_required = false;
+    std::uint32_t max_ops = 4096;
+    std::uint32_t max_files = 65536;
+    std::uint32_t pool_threads = 4;
+    std::uint32_t file_places = 1024;
+    std::int64_t close_timeout_ns = 5'000'000'000;
+    std::int64_t submit_timeout_ns = 10'000'000'000;
+    std::uint64_t arena_bytes = 8u << 20;
+    std::uint32_t handle_index = 0;
+    std::uint64_t seed = 0;  // of the generations
+    UringVerdict verdict;    // why uring is what it is
+    // Test seams.
+    Syscalls *syscalls = nullptr;
+    std::function<std::unique_ptr<AsyncQueue>()> make_queue;
+};
+
+// What a system call, or several, made of an op.
+struct Outcome {
+    std::int64_t result = 0;
+    std::uint64_t done = 0;
+    std::uint8_t step = 0;
+};
+
+// An op before it has a slot.
+struct Request {
+    std::uint32_t opcode = 0;
+    std::uint32_t flags = 0;
+    Target *target = nullptr;
+    void *buffer = nullptr;
+    std::uint64_t length = 0;
+    std::uint64_t offset = 0;
+    std::uint64_t user_data = 0;
+};
+
+// Wakes owed to waiters, paid after a whole batch is published: a woken waiter then finds all of its
+// ops done. Completions without a token are chained and pushed once.
+class Publisher {
+public:
+    explicit Publisher(Engine &engine) : engine_(engine) {}
+    Publisher(const Publisher &) = delete;
+    Publisher &operator=(const Publisher &) = delete;
+    ~Publisher() { flush(); }
+
+    void to_queue(std::uint32_t op);
+    void wake(const void *futex);
+    void flush();
+
+private:
+    static constexpr unsigned kMost = 64;
+    Engine &engine_;
+    std::uint32_t newest_ = kNil;
+    std::uint32_t oldest_ = kNil;
+    unsigned count_ = 0;
+    const void *futexes_[kMost];
+};
+
+class Engine {
+public:
+    explicit Engine(const EngineConfig &config);  // throws std::bad_alloc
+    ~Engine();
+
+    // -- engine.cpp: tokens, poison, facts
+    fsys_op token(const Op &op, std::uint64_t word) const;
+    Op *find(fsys_op token, std::uint64_t &generation);
+    void poison(int code, const char *sentence);
+    int poisoned() const { return poison_code_.load(std::memory_order_acquire); }
+    void poison_file(Target &target, int error, const char *what);
+    int cause(char *text, std::size_t size);
+    int file_cause(const Target &target, char *text, std::size_t size);
+    bool forked() const { return *alive_page_ == 0; }
+    bool is_driver_thread() const { return pthread_equal(pthread_self(), creator_) != 0; }
+    void describe(fsys_handle_info &info);
+    std::uint64_t in_flight();
+    // Runs `each(op index, word)` over all slots in use.
+    template <class F>
+    void each_op(F &&each) {
+        const std::uint32_t touched = ops.touched();
+        for (std::uint32_t i = 0; i < touched; ++i) {
+            const std::uint64_t word = ops[i].word.load(memory_order_seq_cst);
+            if (op_word::state(word) != OpState::kFree) {
+                each(i, word);
+            }
+        }
+    }
+
+    // -- submit.cpp
+    int check(const Request &request) const;
+    int submit_one(const Request &request, fsys_op *ret_op);
+    int submit_many(const Request *requests, std::uint32_t count, fsys_op *ret_ops);
+    // Makes a QUEUED (unlisted) or HELD op visible to the lane that suits it.
+    void publish(std::uint32_t op, std::uint64_t word);
+    // Hands a LISTED op to a lane, which takes over that reference.
+    void enlist(std::uint32_t op, unsigned lane);
+    unsigned route(const Target *target, std::uint32_t opcode) const;
+    std::uint32_t allocate(std::uint32_t flags, int &code);
+    void ring_bell();
+
+    // -- execute.cpp
+    Outcome execute(Target *target, std::uint32_t opcode, std::uint32_t flags, void *buffer,
+                    iovec *iov, std::uint32_t iov_count, std::uint64_t length, std::uint64_t offset,
+                    std::uint64_t already);
+    Outcome execute(Op &op);
+    // What one transfer call returned. True: the op has ended and `out` is final. Shared by every
+    // executor, so that short IO, EOF and retries mean the same on all of them.
+    bool progress(const Target &target, std::uint32_t opcode, std::uint32_t flags,
+                  std::uint64_t length, std::int64_t returned, std::uint8_t &retries,
+                  Outcome &out);
+    // Interprets a failure of a sync or durable write: poisons the file where the kernel may have
+    // dropped dirty pages.
+    std::uint8_t failed(Target *target, std::uint32_t opcode, std::uint32_t flags, int error);
+    // Publishes the completion of an op that the caller holds in state `from`, and starts or fails
+    // what is linked behind it.
+    void complete(Op &op, OpState from, const Outcome &outcome, unsigned lane, Publisher &out,
+                  OpState to = OpState::kDone);
+    void release_user(Target &target, unsigned shard);
+
+    // -- waiting.cpp
+    int wait(fsys_op token, std::int64_t timeout_ns, fsys_result *result);
+    int try_take(fsys_op token, fsys_result *result);
+    int wait_any(const fsys_op *tokens, std::uint32_t count, std::int64_t timeout_ns,
+                 std::uint32_t *index, fsys_result *result);
+    int wait_all(const fsys_op *tokens, std::uint32_t count, std::int64_t timeout_ns,
+                 fsys_result *results);
+    int reap(fsys_result *results, std::uint32_t max, std::int64_t timeout_ns);
+    void copy_out(Op &op, fsys_op token, fsys_result *result);
+    void give_back(Op &op);
+
+    // -- cancel.cpp
+    int cancel(fsys_op token);
+    void cancel_op(std::uint32_t op, std::uint64_t word, Publisher &out);
+
+    // -- close.cpp
+    int close_file(Target &target, std::uint64_t generation);
+    int finish_file_close(Target &target);  // what close(2) reported
+    // After admission has stopped. False: something is still in use, the engine must be leaked.
+    bool shut_down(const std::function<bool()> &callers_gone);
+    void close_in_child();
+
+    const EngineConfig config;
+    Syscalls &sys;
+    Stats stats;
+    OpTable ops;
+    TargetTable targets;
+    CompletionQueue completions;
+    Groups groups;
+    SubmitList list;
+    Doorbell bell;
+    Pool pool;
+    Poller poller;
+    Ticker ticker;
+    BatchRings batches;
+    Driver driver;
+    std::atomic<bool> closing{false};
+    int root_fd = -1;
+    // Set by lib/file: memory that fixed-buffer opcodes may use.
+    std::atomic<std::uintptr_t> arena_base{0};
+    std::atomic<std::size_t> arena_size{0};
+
+private:
+    std::atomic<int> poison_code_{0};
+    std::mutex cause_mutex_;
+    char cause_[256] = {};
+    struct FileCause {
+        const Target *target;
+        std::uint64_t word;
+        std::string text;
+    };
+    std::vector<FileCause> file_causes_;
+    // One page that a fork child finds zeroed (MADV_WIPEONFORK, Linux 4.14): telling parent from
+    // child costs a load, where getpid() costs a system call.
+    volatile std::uint32_t *alive_page_;
+    const pthread_t creator_;
+};
+
+}  // namespace libfsys

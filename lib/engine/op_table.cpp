@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//
+// Allocation of op slots. Any thread.
+
+#include "engine/op_table.hpp"
+
+#include <sys/mman.h>
+
+#include <new>
+
+namespace libfsys {
+namespace {
+
+constexpr std::uint64_t kTag = std::uint64_t{1} << 32;
+
+std::uint32_t index_of(std::uint64_t head) { return static_cast<std::uint32_t>(head); }
+
+std::uint64_t retag(std::uint64_t head, std::uint32_t index) {
+    return ((head & ~std::uint64_t{0xffffffffu}) + kTag) | index;
+}
+
+}  // namespace
+
+OpTable::OpTable(std::uint32_t capacity, std::uint64_t generation_seed)
+    : capacity_(capacity), first_generation_(generation_seed << op_word::kGenerationShift) {
+    void *memory = ::mmap(nullptr, sizeof(Op) * capacity, PROT_READ | PROT_WRITE,
+                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (memory == MAP_FAILED) {
+        throw std::bad_alloc();
+    }
+    slots_ = static_cast<Op *>(memory);
+}
+
+OpTable::~OpTable() { ::munmap(slots_, sizeof(Op) * capacity_); }
+
+std::uint32_t OpTable::pop(unsigned shard) {
+    auto &head = free_[shard].head;
+    std::uint64_t seen = head.load(std::memory_order_acquire);
+    while (index_of(seen) != kNil) {
+        // The slot may be taken by another thread meanwhile, so `next` may be anything; the tag
+        // then makes the exchange fail.
+        const std::uint32_t next = slots_[index_of(seen)].next.load(memory_order_relaxed);
+        if (head.compare_exchange_weak(seen, retag(seen, next), std::memory_order_acquire,
+                                       std::memory_order_acquire)) {
+            return index_of(seen);
+        }
+    }
+    return kNil;
+}
+
+std::uint32_t OpTable::allocate() {
+    const unsigned own = current_shard();
+    std::uint32_t index = pop(own);
+    if (index != kNil) {
+        return index;
+    }
+    if (fresh_.load(std::memory_order_relaxed) < capacity_) {
+        index = fresh_.fetch_add(1, std::memory_order_acq_rel);
+        if (index < capacity_) {
+            Op *op = new (&slots_[index]) Op;
+            op->word.store(first_generation_, memory_order_release);
+            return index;
+        }
+        fresh_.store(capacity_, std::memory_order_relaxed);
+    }
+    for (unsigned i = 1; i < kShards; ++i) {
+        index = pop((own + i) % kShards);
+        if (index != kNil) {
+            return index;
+        }
+    }
+    return kNil;
+}
+
+void OpTable::free(std::uint32_t index) {
+    auto &head = free_[current_shard()].head;
+    std::uint64_t seen = head.load(std::memory_order_relaxed);
+    do {
+        slots_[index].next.store(index_of(seen), memory_order_relaxed);
+        // seq_cst: ordered before the look at waiters_, which pairs with add_waiter() before the
+        // waiter's last try.
+    } while (!head.compare_exchange_weak(seen, retag(seen, index), std::memory_order_seq_cst,
+                                         std::memory_order_relaxed));
+    if (waiters_.load(std::memory_order_seq_cst) != 0) {
+        sequence_.fetch_add(1, std::memory_order_seq_cst);
+        futex_wake(&sequence_, 1);
+    }
+}
+
+}  // namespace libfsys

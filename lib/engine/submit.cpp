@@ -1,0 +1,473 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//
+// Accepting ops: checks, a slot, and the lane. Any thread. The caller holds a user reference on each
+// request's target, which an accepted op takes over.
+
+#include <algorithm>
+#include <cerrno>
+#include <climits>
+
+#include "engine/engine.hpp"
+#include "engine/trace.hpp"
+
+namespace libfsys {
+namespace {
+
+constexpr std::uint32_t kCommon = FSYS_WAIT_SOON | FSYS_NONBLOCK | FSYS_LINK;
+constexpr std::uint32_t kKnown = kCommon | FSYS_DURABLE | FSYS_PARTIAL | FSYS_EXACT |
+                                 FSYS_SYNC_DATA | FSYS_SYNC_RANGE | FSYS_KEEP_SIZE;
+constexpr std::uint32_t kAllowed[] = {
+    kCommon,                                               // NOP
+    kCommon | FSYS_PARTIAL | FSYS_EXACT,                   // READ
+    kCommon | FSYS_PARTIAL | FSYS_EXACT | FSYS_DURABLE,    // WRITE
+    kCommon | FSYS_PARTIAL | FSYS_EXACT,                   // READV
+    kCommon | FSYS_PARTIAL | FSYS_EXACT | FSYS_DURABLE,    // WRITEV
+    kCommon | FSYS_SYNC_DATA | FSYS_SYNC_RANGE,            // SYNC
+    kCommon | FSYS_KEEP_SIZE,                              // ALLOCATE
+};
+// A cached read longer than this is not done inside submit: copying it takes longer than a hop.
+constexpr std::uint64_t kNowaitMost = 64 * 1024;
+constexpr std::uint64_t kIovMost = 1024;  // UIO_MAXIOV
+
+// The part of an op's word that says where it will be published.
+std::uint64_t lane_bits(const Target *target, unsigned lane) {
+    const bool polled = lane == FSYS_LANE_POOL && target != nullptr && target->stream;
+    return std::uint64_t{lane} << op_word::kLaneShift | (polled ? op_word::kPolled : 0);
+}
+
+bool aligned(std::uint64_t value, std::uint32_t to) { return to == 0 || value % to == 0; }
+
+// Sums the iovecs; false when one is absurd.
+bool total_of(const iovec *iov, std::uint64_t count, std::uint64_t &total) {
+    total = 0;
+    for (std::uint64_t i = 0; i < count; ++i) {
+        if ((iov[i].iov_base == nullptr && iov[i].iov_len != 0) ||
+            iov[i].iov_len > static_cast<std::uint64_t>(INT64_MAX) - total) {
+            return false;
+        }
+        total += iov[i].iov_len;
+    }
+    return true;
+}
+
+}  // namespace
+
+int Engine::check(const Request &r) const {
+    if (r.opcode > FSYS_OP_ALLOCATE || (r.flags & ~kKnown) != 0) {
+        return FSYS_E_BAD_FLAG;
+    }
+    if ((r.flags & ~kAllowed[r.opcode]) != 0) {
+        return -EINVAL;
+    }
+    const int poison = poisoned();
+    if (poison != 0) {
+        return poison;
+    }
+    if (r.opcode == FSYS_OP_NOP) {
+        return 0;
+    }
+    const Target &target = *r.target;
+    const bool read = r.opcode == FSYS_OP_READ || r.opcode == FSYS_OP_READV;
+    const bool write = r.opcode == FSYS_OP_WRITE || r.opcode == FSYS_OP_WRITEV;
+    if ((read && !target.readable) || (write && !target.writable)) {
+        return -EBADF;
+    }
+    if (target.stream && (r.flags & FSYS_DURABLE) != 0) {
+        return -EINVAL;
+    }
+    if ((r.opcode == FSYS_OP_SYNC || (r.flags & FSYS_DURABLE) != 0) &&
+        target.poison.load(std::memory_order_acquire) != 0) {
+        return FSYS_E_POISONED;
+    }
+    const bool vectored = r.opcode == FSYS_OP_READV || r.opcode == FSYS_OP_WRITEV;
+    std::uint64_t bytes = r.opcode == FSYS_OP_SYNC && (r.flags & FSYS_SYNC_RANGE) == 0 ? 0
+                                                                                       : r.length;
+    if (read || write) {
+        if (r.buffer == nullptr && r.length != 0) {
+            return -EINVAL;
+        }
+        if (vectored &&
+            (r.length > kIovMost || !total_of(static_cast<const iovec *>(r.buffer), r.length, bytes))) {
+            return -EINVAL;
+        }
+    }
+    if (bytes > static_cast<std::uint64_t>(INT64_MAX) ||
+        r.offset > static_cast<std::uint64_t>(INT64_MAX) - bytes) {
+        return -EINVAL;
+    }
+    if (target.direct && (read || write)) {
+        if (!aligned(r.offset, target.offset_align) || !aligned(bytes, target.offset_align)) {
+            return FSYS_E_MISALIGNED;
+        }
+        if (!vectored) {
+            if (!aligned(reinterpret_cast<std::uintptr_t>(r.buffer), target.mem_align)) {
+                return FSYS_E_MISALIGNED;
+            }
+        } else {
+            const auto *iov = static_cast<const iovec *>(r.buffer);
+            for (std::uint64_t i = 0; i < r.length; ++i) {
+                if (!aligned(reinterpret_cast<std::uintptr_t>(iov[i].iov_base), target.mem_align) ||
+                    !aligned(iov[i].iov_len, target.mem_align)) {
+                    return FSYS_E_MISALIGNED;
+                }
+            }
+        }
+    }
+    return 0;
+}
+
+// Measured in docs/design.md. On a handle without its own thread everything is the driver's.
+unsigned Engine::route(const Target *target, std::uint32_t opcode) const {
+    if (config.caller_driven) {
+        return FSYS_LANE_RING;
+    }
+    if (!config.uring || driver.unavailable()) {
+        return FSYS_LANE_POOL;
+    }
+    switch (opcode) {
+    case FSYS_OP_WRITE:
+    case FSYS_OP_WRITEV:
+        // The ring would hand it to a kernel worker, 3 to 14 times slower than the call itself.
+        return target->direct || target->stream || target->ring_writes ? FSYS_LANE_RING
+                                                                       : FSYS_LANE_POOL;
+    case FSYS_OP_SYNC:
+    case FSYS_OP_ALLOCATE:
+        return FSYS_LANE_POOL;
+    default:
+        return FSYS_LANE_RING;
+    }
+}
+
+std::uint32_t Engine::allocate(std::uint32_t flags, int &code) {
+    std::uint32_t index = ops.allocate();
+    if (index != kNil) {
+        return index;
+    }
+    if ((flags & FSYS_NONBLOCK) != 0) {
+        code = -EAGAIN;
+        return kNil;
+    }
+    stats.add(Count::kSlotWaits);
+    const Deadline deadline = Deadline::after(config.submit_timeout_ns);
+    ops.add_waiter();
+    for (;;) {
+        const std::uint32_t seen = ops.sequence().load(std::memory_order_seq_cst);
+        index = ops.allocate();
+        code = index != kNil                                        ? 0
+               : closing.load(std::memory_order_seq_cst)            ? FSYS_E_CLOSED
+               : poisoned() != 0                                    ? poisoned()
+               : deadline.passed()                                  ? -EAGAIN
+                                                                    : 1;
+        if (code <= 0) {
+            break;
+        }
+        if (config.caller_driven && is_driver_thread()) {
+            // Nobody else would free one; but when all slots hold completions that only this
+            // thread could take, driving on is in vain.
+            if (driver.turn(1'000'000) <= 0 && in_flight() == 0) {
+                code = -EAGAIN;
+                break;
+            }
+            continue;
+        }
+        futex_wait(&ops.sequence(), seen, deadline);
+    }
+    ops.remove_waiter();
+    return index;
+}
+
+void Engine::ring_bell() {
+    // On a caller-driven handle the driver thread itself will poll; others, and an outer event loop
+    // that sleeps on the descriptor, must be told.
+    if (config.caller_driven && is_driver_thread() && !driver.has_event_fd()) {
+        return;
+    }
+    if (bell.must_ring()) {
+        driver.wake();
+        stats.add(Count::kDoorbells);
+    }
+}
+
+void Engine::enlist(std::uint32_t index, unsigned lane) {
+    if (lane == FSYS_LANE_RING && !driver.unavailable()) {
+        list.push(index, index, [this](std::uint32_t i) -> auto & { return ops.link(i); });
+        ring_bell();
+        return;
+    }
+    // Only the word may be read here: a LISTED op stays this slot's, but a waiter may have claimed
+    // it already.
+    if ((ops[index].word.load(memory_order_relaxed) & op_word::kPolled) != 0 &&
+        poller.push(index) == 0) {
+        return;
+    }
+    pool.push(index);
+}
+
+void Engine::publish(std::uint32_t index, std::uint64_t word) {
+    Op &op = ops[index];
+    if (op_word::claim(op.word, word, OpState::kQueued, op_word::kSeen, op_word::kListed)) {
+        enlist(index, op_word::lane(word));
+    }
+}
+
+namespace {
+
+// Fills a slot that was just allocated. Throws std::bad_alloc before anything is changed.
+void fill(Op &op, const Request &r, bool queue_bound, std::int64_t started_ns) {
+    op.iov = nullptr;
+    op.iov_count = 0;
+    op.length = r.length;
+    if (r.opcode == FSYS_OP_READV || r.opcode == FSYS_OP_WRITEV) {
+        const auto *iov = static_cast<const iovec *>(r.buffer);
+        const auto count = static_cast<std::uint32_t>(r.length);
+        op.iov = count <= kInlineIovecs ? op.inline_iov : new iovec[count];
+        std::copy(iov, iov + count, op.iov);
+        op.iov_count = static_cast<std::uint16_t>(count);
+        total_of(iov, count, op.length);
+    }
+    op.iov_at = 0;
+    op.flags = r.flags;
+    op.opcode = static_cast<std::uint8_t>(r.opcode);
+    op.queue_bound = queue_bound;
+    op.target.store(r.target, std::memory_order_relaxed);
+    op.buffer = r.buffer;
+    op.offset = r.offset;
+    op.done = 0;
+    op.user_data = r.user_data;
+    op.started_ns = started_ns;
+    op.link = kNil;
+    op.retries = 0;
+}
+
+bool is_claimable(const Request &r) {
+    // A thread that executes an op on a pipe could be held for ever, out of reach of cancel.
+    return (r.target == nullptr || !r.target->stream) && (r.flags & FSYS_LINK) == 0;
+}
+
+}  // namespace
+
+int Engine::submit_one(const Request &r, fsys_op *ret_op) {
+    int code = check(r);
+    if (code != 0) {
+        return code;
+    }
+    if ((r.flags & FSYS_LINK) != 0) {
+        return -EINVAL;  // there is nothing behind it
+    }
+    if (route(r.target, r.opcode) == FSYS_LANE_RING) {
+        code = driver.start();
+        if (code != 0) {
+            return code;
+        }
+    }
+    const std::uint32_t index = allocate(r.flags, code);
+    if (index == kNil) {
+        return code;
+    }
+    const unsigned shard = current_shard();
+    Op &op = ops[index];
+    const std::uint64_t free_word = op.word.load(memory_order_relaxed);
+    try {
+        fill(op, r, ret_op == nullptr, stats.sample(shard) ? now_ns() : 0);
+    } catch (...) {
+        ops.free(index);
+        throw;
+    }
+    FSYS_PROBE3(submit, index, r.opcode, r.length);
+    const fsys_op issued = token(op, free_word);
+    if (ret_op != nullptr) {
+        *ret_op = issued;
+    }
+
+    const bool hinted = (r.flags & FSYS_WAIT_SOON) != 0 && ret_op != nullptr && !config.caller_driven;
+    if (r.opcode == FSYS_OP_READ && !hinted && !r.target->direct && !r.target->stream &&
+        r.length <= kNowaitMost && r.length != 0 && r.target->nowait.open()) {
+        // From the page cache at once, if it is all there. A short count is asked about again: 0
+        // then is the end of the file, anything else the start of a gap.
+        Target &target = *r.target;
+        std::uint64_t done = 0;
+        ssize_t n = 0;
+        do {
+            n = sys.pread(target.fd, static_cast<char *>(r.buffer) + done, r.length - done,
+                          r.offset + done, RWF_NOWAIT);
+            done += n > 0 ? static_cast<std::uint64_t>(n) : 0;
+        } while (n > 0 && done < r.length && (r.flags & FSYS_PARTIAL) == 0);
+        if (n >= 0) {
+            target.nowait.hit();
+            stats.add(shard, Count::kNowaitHits);
+            const bool short_read = done < r.length && (r.flags & FSYS_EXACT) != 0;
+            const Outcome outcome{short_read ? FSYS_E_SHORT : static_cast<std::int64_t>(done), done,
+                                  static_cast<std::uint8_t>(short_read ? FSYS_STEP_TRANSFER : 0)};
+            op.word.store(op_word::with_state(free_word, OpState::kClaimed) |
+                              (ret_op == nullptr ? op_word::kQueueBound : 0),
+                          memory_order_relaxed);
+            Publisher out(*this);
+            complete(op, OpState::kClaimed, outcome, FSYS_LANE_INLINE, out);
+            return 0;
+        }
+        if (n == -EOPNOTSUPP) {
+            target.nowait.never();
+        } else if (n == -EAGAIN) {
+            target.nowait.miss();
+        }
+        stats.add(shard, Count::kNowaitMisses);
+        op.done = done;
+    }
+
+    const std::uint64_t claimable = is_claimable(r) && ret_op != nullptr ? op_word::kClaimable : 0;
+    const unsigned lane = route(r.target, r.opcode);
+    const std::uint64_t fixed =
+        (ret_op == nullptr ? op_word::kQueueBound : 0) | lane_bits(r.target, lane);
+    if (hinted && claimable != 0) {
+        // Not listed: the waiter takes it from here, the ticker if no waiter comes. seq_cst: see
+        // Ticker::note().
+        const std::uint64_t word = op_word::with_state(free_word, OpState::kQueued) | claimable | fixed;
+        op.word.store(word, memory_order_seq_cst);
+        if (!ticker.note()) {
+            publish(index, word);
+        }
+        return 0;
+    }
+    op.word.store(op_word::with_state(free_word, OpState::kQueued) | claimable | fixed |
+                      op_word::kListed,
+                  memory_order_release);
+    enlist(index, lane);
+    return 0;
+}
+
+int Engine::submit_many(const Request *requests, std::uint32_t count, fsys_op *ret_ops) {
+    // Which are acceptable: linked runs stand or fall together.
+    std::uint32_t good = 0;
+    int refusal = 0;
+    bool needs_driver = false;
+    for (std::uint32_t i = 0; i < count; ++i) {
+        refusal = check(requests[i]);
+        if (refusal == 0 && (requests[i].flags & FSYS_LINK) != 0 && i + 1 == count) {
+            refusal = -EINVAL;
+        }
+        if (refusal != 0) {
+            break;
+        }
+        needs_driver |= route(requests[i].target, requests[i].opcode) == FSYS_LANE_RING;
+        if ((requests[i].flags & FSYS_LINK) == 0) {
+            good = i + 1;
+        }
+    }
+    if (good != 0 && needs_driver) {
+        refusal = driver.start();
+        good = refusal == 0 ? good : 0;
+    }
+    const unsigned shard = current_shard();
+    const std::uint64_t bound = ret_ops == nullptr ? op_word::kQueueBound : 0;
+    std::uint32_t accepted = 0;
+    std::uint32_t newest = kNil;  // chain for the submission list
+    std::uint32_t oldest = kNil;
+    const auto link = [this](std::uint32_t i) -> auto & { return ops.link(i); };
+    const auto push_chain = [&] {
+        if (newest != kNil) {
+            list.push(newest, oldest, link);
+            ring_bell();
+            newest = oldest = kNil;
+        }
+    };
+    while (accepted < good) {
+        // The run of linked requests that starts here.
+        std::uint32_t end = accepted;
+        while ((requests[end].flags & FSYS_LINK) != 0) {
+            ++end;
+        }
+        ++end;
+        std::uint32_t first = kNil;
+        std::uint32_t previous = kNil;
+        int code = 0;
+        std::uint32_t i = accepted;
+        for (; i < end && code == 0; ++i) {
+            const Request &r = requests[i];
+            std::uint32_t index = ops.allocate();
+            if (index == kNil) {
+                push_chain();  // what was accepted must run, or no slot will ever become free
+                index = i == accepted || (r.flags & FSYS_NONBLOCK) != 0 ? allocate(r.flags, code)
+                                                                        : allocate(0, code);
+            }
+            if (index == kNil) {
+                break;
+            }
+            Op &op = ops[index];
+            try {
+                fill(op, r, ret_ops == nullptr, stats.sample(shard) ? now_ns() : 0);
+            } catch (const std::bad_alloc &) {
+                ops.free(index);
+                code = -ENOMEM;
+                break;
+            }
+            FSYS_PROBE3(submit, index, r.opcode, r.length);
+            const std::uint64_t word = op.word.load(memory_order_relaxed) | bound |
+                                       lane_bits(r.target, route(r.target, r.opcode));
+            op.word.store(word, memory_order_relaxed);
+            if (ret_ops != nullptr) {
+                ret_ops[i] = token(op, word);
+            }
+            if (first == kNil) {
+                first = index;
+            } else {
+                ops[previous].link = index;
+                ops[previous].link_generation = op_word::generation(word);
+            }
+            previous = index;
+        }
+        if (code != 0) {
+            // Undo the run: nothing of it was visible yet. Slots were chained through `link`.
+            while (first != kNil) {
+                const std::uint32_t next = ops[first].link;
+                if (ops[first].iov != nullptr && ops[first].iov != ops[first].inline_iov) {
+                    delete[] ops[first].iov;
+                }
+                Op &undone = ops[first];
+                undone.word.store(op_word::same_generation(undone.word.load(memory_order_relaxed),
+                                                           OpState::kFree),
+                                  memory_order_relaxed);
+                ops.free(first);
+                first = next;
+            }
+            refusal = code;
+            break;
+        }
+        // Held ones first: the head may complete, and release them, as soon as it is visible.
+        for (std::uint32_t at = ops[first].link; at != kNil; at = ops[at].link) {
+            ops[at].word.store(op_word::with_state(ops[at].word.load(memory_order_relaxed),
+                                                   OpState::kHeld),
+                               memory_order_release);
+        }
+        Op &head = ops[first];
+        const Request &r = requests[accepted];
+        const std::uint64_t word =
+            op_word::with_state(head.word.load(memory_order_relaxed), OpState::kQueued);
+        const bool single = end == accepted + 1;
+        if (single && (r.flags & FSYS_WAIT_SOON) != 0 && ret_ops != nullptr &&
+            !config.caller_driven && is_claimable(r)) {
+            head.word.store(word | op_word::kClaimable, memory_order_seq_cst);
+            if (!ticker.note()) {
+                publish(first, word | op_word::kClaimable);
+            }
+        } else {
+            // A batch that was rung for is executed as a batch: no waiter claims out of it.
+            const std::uint64_t claimable =
+                count == 1 && single && ret_ops != nullptr && is_claimable(r) ? op_word::kClaimable
+                                                                              : 0;
+            const unsigned lane = op_word::lane(word);
+            head.word.store(word | claimable | op_word::kListed, memory_order_release);
+            if (lane == FSYS_LANE_RING && !driver.unavailable()) {
+                link(first).store(newest, memory_order_relaxed);
+                newest = first;
+                oldest = oldest == kNil ? first : oldest;
+            } else {
+                enlist(first, lane);
+            }
+        }
+        accepted = end;
+    }
+    push_chain();
+    return accepted != 0 ? static_cast<int>(accepted) : refusal;
+}
+
+}  // namespace libfsys
