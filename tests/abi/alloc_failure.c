@@ -28,8 +28,8 @@ extern void *__libc_realloc(void *old, size_t size);
 extern void *__libc_memalign(size_t alignment, size_t size);
 
 static atomic_bool armed;
-static atomic_long countdown;   /* allocations that still succeed */
-static atomic_bool all_later;   /* after the first failure, all fail */
+static atomic_long countdown; /* allocations that still succeed */
+static atomic_bool all_later; /* after the first failure, all fail */
 static atomic_long failures;
 
 static bool fails(void) {
@@ -88,22 +88,21 @@ static uint32_t backend;
 /* A refusal must be one for want of memory, or follow from one. Returns the code. */
 static int64_t attempt(int64_t code, const char *call) {
     switch (code) {
-        case -ENOMEM:
-        case -EAGAIN:  /* no thread: pthread_create says so when it finds no memory */
-        case -ENFILE:
-        case -EMFILE:
-        case -ECANCELED:
-        case FSYS_E_URING_SETUP:
-        case FSYS_E_DRIVER_DEAD:
-        case FSYS_E_POISONED:
-        case FSYS_E_NOTHING:  /* nothing was accepted before */
-            return code;
-        default:
-            if (code < 0) {
-                FAIL("%s without memory gave %lld (%s: %s)", call, (long long)code,
-                     fsys_error_name((int)code), fsys_strerror((int)code));
-            }
-            return code;
+    case -ENOMEM:
+    case -EAGAIN: /* no thread: pthread_create says so when it finds no memory */
+    case -ENFILE:
+    case -EMFILE:
+    case -ECANCELED:
+    case FSYS_E_URING_SETUP:
+    case FSYS_E_DRIVER_DEAD:
+    case FSYS_E_POISONED:
+    case FSYS_E_NOTHING: /* nothing was accepted before */ return code;
+    default:
+        if (code < 0) {
+            FAIL("%s without memory gave %lld (%s: %s)", call, (long long)code,
+                 fsys_error_name((int)code), fsys_strerror((int)code));
+        }
+        return code;
     }
 }
 
@@ -227,7 +226,7 @@ static void sweep(bool later_too) {
         alarm(0);
         EXPECT(count_entries("/proc/self/fd"), descriptors);
         long threads = count_entries("/proc/self/task");
-        for (int i = 0; i < 500 && threads != 3; i++) {  /* ".", ".." and this thread */
+        for (int i = 0; i < 500 && threads != 3; i++) { /* ".", ".." and this thread */
             nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
             threads = count_entries("/proc/self/task");
         }
@@ -261,7 +260,7 @@ int main(int argc, char **argv) {
     const int fd = mkstemp(path);
     CHECK(fd >= 0 && ftruncate(fd, 4096) == 0);
     close(fd);
-    CHECK(life());  /* what is set up once per process is not the sweep's subject */
+    CHECK(life()); /* what is set up once per process is not the sweep's subject */
     sweep(false);
     sweep(true);
     CHECK(life());

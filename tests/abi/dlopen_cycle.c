@@ -200,11 +200,12 @@ int main(int argc, char **argv) {
     }
     const usage after = settle(&before);
     unlink(path);
-    printf("%d cycles: descriptors %ld -> %ld, threads %ld -> %ld, mappings %ld -> %ld (%ld -> %ld "
-           "KiB), heap %zu -> %zu bytes\n",
-           CYCLES, before.descriptors, after.descriptors, before.threads, after.threads,
-           before.mappings, after.mappings, before.mapped_kib, after.mapped_kib, before.heap_bytes,
-           after.heap_bytes);
+    printf(
+        "%d cycles: descriptors %ld -> %ld, threads %ld -> %ld, mappings %ld -> %ld (%ld -> %ld "
+        "KiB), heap %zu -> %zu bytes\n",
+        CYCLES, before.descriptors, after.descriptors, before.threads, after.threads,
+        before.mappings, after.mappings, before.mapped_kib, after.mapped_kib, before.heap_bytes,
+        after.heap_bytes);
     if (!same(&before, &after)) {
         FAIL("something is left behind");
     }

@@ -24,7 +24,8 @@ static void *at_page_end(const void *bytes, size_t length) {
     return memcpy(map + room - length, bytes, length);
 }
 
-/* The first `known` bytes, then `tail` bytes of which the last is `last`; struct_size covers all. */
+/* The first `known` bytes, then `tail` bytes of which the last is `last`; struct_size covers all.
+ */
 static void *longer(const void *bytes, size_t known, size_t tail, unsigned char last) {
     unsigned char *copy = calloc(1, known + tail);
     CHECK(copy != NULL);
@@ -63,7 +64,7 @@ static void open_options(void) {
     }
     handle = (v1_handle *)(uintptr_t)0x5a5a;
     EXPECT(api.open(longer(&options, sizeof options, 2000, 1), &handle), V1_E_BAD_STRUCT);
-    CHECK(handle == (v1_handle *)(uintptr_t)0x5a5a);  /* outputs stay untouched on failure */
+    CHECK(handle == (v1_handle *)(uintptr_t)0x5a5a); /* outputs stay untouched on failure */
 
     /* No size, and sizes smaller than version 1 had. */
     static const uint32_t short_sizes[] = {0, 1, 4, 8, sizeof(v1_options) - 1};

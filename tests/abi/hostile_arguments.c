@@ -15,7 +15,7 @@
 #define UNKNOWN_FLAG 0x80000000u
 
 static fsys *handle;
-static fsys_file *file;  /* read and write, ten bytes long */
+static fsys_file *file; /* read and write, ten bytes long */
 static char path[] = "fsys-hostile.XXXXXX";
 static char memory[4096];
 
@@ -33,9 +33,9 @@ static void opening(void) {
     const fsys_options good = {.struct_size = sizeof good};
     EXPECT(fsys_open(&good, NULL), -EINVAL);
     fsys_options options = good;
-#define BAD(member, value, wanted)                                  \
-    options = good;                                                 \
-    options.member = value;                                         \
+#define BAD(member, value, wanted) \
+    options = good;                \
+    options.member = value;        \
     expect_not_open(&options, wanted, #member " = " #value)
     BAD(struct_size, 0, FSYS_E_BAD_STRUCT);
     BAD(struct_size, 3, FSYS_E_BAD_STRUCT);
@@ -137,9 +137,9 @@ static void requests(void) {
     const fsys_request good = {
         .opcode = FSYS_OP_READ, .file = file, .buffer = memory, .length = 10};
     fsys_request bad = good;
-#define BAD(what, wanted, ...)         \
-    bad = good;                        \
-    __VA_ARGS__;                       \
+#define BAD(what, wanted, ...) \
+    bad = good;                \
+    __VA_ARGS__;               \
     refused(bad, wanted, what)
     BAD("an unknown opcode", FSYS_E_BAD_FLAG, bad.opcode = 7);
     BAD("an absurd opcode", FSYS_E_BAD_FLAG, bad.opcode = UINT32_MAX);
@@ -252,7 +252,7 @@ static void blocking(void) {
     EXPECT(fsys_read(file, memory, 1, INT64_MAX, 0), -EINVAL);
     EXPECT(fsys_read(file, memory, 1, 0, UNKNOWN_FLAG), FSYS_E_BAD_FLAG);
     EXPECT(fsys_read(file, memory, 1, 0, FSYS_DURABLE), -EINVAL);
-    EXPECT(fsys_read(file, memory, INT64_MAX, 0, 0), 10);  /* more room is claimed than there is */
+    EXPECT(fsys_read(file, memory, INT64_MAX, 0, 0), 10); /* more room is claimed than there is */
     EXPECT(fsys_read(file, memory, 100, 0, FSYS_EXACT), FSYS_E_SHORT);
     EXPECT(fsys_read(file, (void *)(uintptr_t)64, 8, 0, 0), -EFAULT);
     EXPECT(fsys_write(file, NULL, 1, 0, 0), -EINVAL);
@@ -310,7 +310,8 @@ static void observing(void) {
     EXPECT(strcmp(fsys_error_name(0), "OK"), 0);
     EXPECT(strcmp(fsys_error_name(-ENOSPC), "ENOSPC"), 0);
     EXPECT(strcmp(fsys_error_name(FSYS_E_BAD_FLAG), "FSYS_E_BAD_FLAG"), 0);
-    CHECK(fsys_bucket_bound_ns(160) == UINT64_MAX && fsys_bucket_bound_ns(UINT32_MAX) == UINT64_MAX);
+    CHECK(fsys_bucket_bound_ns(160) == UINT64_MAX &&
+          fsys_bucket_bound_ns(UINT32_MAX) == UINT64_MAX);
     for (uint32_t bucket = 1; bucket < 160; bucket++) {
         CHECK(fsys_bucket_bound_ns(bucket - 1) <= fsys_bucket_bound_ns(bucket));
     }
@@ -336,7 +337,7 @@ int main(void) {
         struct {
             const char *name;
             void (*run)(void);
-        } groups[] = {{"opening", opening},   {"files", files},         {"requests", requests},
+        } groups[] = {{"opening", opening},         {"files", files},       {"requests", requests},
                       {"completions", completions}, {"blocking", blocking}, {"buffers", buffers},
                       {"observing", observing}};
         for (size_t g = 0; g < sizeof groups / sizeof groups[0]; g++) {

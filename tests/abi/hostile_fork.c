@@ -40,7 +40,7 @@ static void *busy(void *argument) {
 }
 
 static void child(void) {
-    alarm(20);  /* a lock that a parent's thread held would hang us */
+    alarm(20); /* a lock that a parent's thread held would hang us */
     char bytes[64];
     fsys_op op = 0;
     const fsys_op token = UINT64_C(0x0000000100000001);

@@ -62,7 +62,7 @@ static void all_calls(uintptr_t bad, int wanted) {
 
     EXPECT(fsys_file_close(file), wanted);
     EXPECT(fsys_close(handle), wanted);
-    CHECK(op == 0 && index == 0 && buffer == NULL && opened == NULL);  /* outputs untouched */
+    CHECK(op == 0 && index == 0 && buffer == NULL && opened == NULL); /* outputs untouched */
 }
 
 static uint64_t next_random(uint64_t *state) {
@@ -95,7 +95,7 @@ static void near_misses(void) {
     fsys_file *file = open_file(handle);
     for (int bit = 0; bit < 64; bit++) {
         const uintptr_t flip = (uintptr_t)1 << bit;
-        if (((uintptr_t)handle ^ flip) != (uintptr_t)file) {  /* else it is an open file: fine */
+        if (((uintptr_t)handle ^ flip) != (uintptr_t)file) { /* else it is an open file: fine */
             all_calls((uintptr_t)handle ^ flip, FSYS_E_CLOSED);
             all_calls((uintptr_t)file ^ flip, FSYS_E_CLOSED);
         }
@@ -132,11 +132,11 @@ static void closed_stays_closed(void) {
     EXPECT(fsys_file_close(file), 0);
     all_calls((uintptr_t)file, FSYS_E_CLOSED);
     fsys_file *later = open_file(handle);
-    all_calls((uintptr_t)file, FSYS_E_CLOSED);  /* also when its place is in use again */
+    all_calls((uintptr_t)file, FSYS_E_CLOSED); /* also when its place is in use again */
     CHECK(later != file);
     EXPECT(fsys_close(handle), 0);
     all_calls((uintptr_t)handle, FSYS_E_CLOSED);
-    all_calls((uintptr_t)later, FSYS_E_CLOSED);  /* closed with its handle */
+    all_calls((uintptr_t)later, FSYS_E_CLOSED); /* closed with its handle */
     /* Ten thousand handles later the first value is still not one. */
     for (int i = 0; i < 10000; i++) {
         fsys *other = open_handle();
@@ -194,10 +194,37 @@ int main(void) {
     setvbuf(stdout, NULL, _IOLBF, 0);
     alarm(240);
     static const uintptr_t bad[] = {
-        0, 1, 2, 3, 4, 7, 8, 15, 16, 63, 64, 255, 256, 1023, 1024, 4095, 4096, 65535, 65536,
-        0x7fffffff, 0x80000000u, 0xffffffffu, UINT64_C(0x100000000), UINT64_C(0x0000ffffffffffff),
-        UINT64_C(0x7fffffffffffffff), UINT64_C(0x8000000000000000), UINT64_MAX, UINT64_MAX - 1,
-        UINT64_C(0xdeadbeefdeadbeef), UINT64_C(0x5555555555555555), UINT64_C(0xaaaaaaaaaaaaaaaa),
+        0,
+        1,
+        2,
+        3,
+        4,
+        7,
+        8,
+        15,
+        16,
+        63,
+        64,
+        255,
+        256,
+        1023,
+        1024,
+        4095,
+        4096,
+        65535,
+        65536,
+        0x7fffffff,
+        0x80000000u,
+        0xffffffffu,
+        UINT64_C(0x100000000),
+        UINT64_C(0x0000ffffffffffff),
+        UINT64_C(0x7fffffffffffffff),
+        UINT64_C(0x8000000000000000),
+        UINT64_MAX,
+        UINT64_MAX - 1,
+        UINT64_C(0xdeadbeefdeadbeef),
+        UINT64_C(0x5555555555555555),
+        UINT64_C(0xaaaaaaaaaaaaaaaa),
     };
     printf("no handle open: garbage\n");
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {

@@ -54,67 +54,66 @@ static void *caller(void *argument) {
     while (!atomic_load(&stop)) {
         fsys_file *current = atomic_load(&file);
         switch (next_random(&state) % 13) {
-            case 0:
-                if (fsys_submit_read(current, mine, 512, 0, 0, 0, &op) == 0) {
-                    ALLOWED(fsys_wait(handle, op, FSYS_FOREVER, &result));
-                }
-                break;
-            case 1:
-                if (fsys_submit_write(current, mine, 512, index * 512, FSYS_WAIT_SOON, 0, &op) ==
-                    0) {
-                    ALLOWED(fsys_wait(handle, op, 1000000, &result));
-                }
-                break;
-            case 2: ALLOWED(fsys_submit_read(current, mine, 512, 0, 0, 1, NULL)); break;
-            case 3: ALLOWED(fsys_reap(handle, results, 4, 100000)); break;
-            case 4:
-                memset(requests, 0, sizeof requests);
-                for (int i = 0; i < 4; i++) {
-                    requests[i].opcode = i == 3 ? FSYS_OP_NOP : FSYS_OP_READ;
-                    requests[i].file = i == 3 ? NULL : current;
-                    requests[i].buffer = i == 3 ? NULL : mine + i * 512;
-                    requests[i].length = i == 3 ? 0 : 512;
-                    requests[i].flags = FSYS_WAIT_SOON;
-                    ops[i] = 0;
-                }
-                ALLOWED(fsys_submit(handle, requests, 4, ops));
-                ALLOWED(fsys_wait_all(handle, ops, 4, FSYS_FOREVER, results));
-                break;
-            case 5: ALLOWED(fsys_read(current, mine, 512, 0, 0)); break;
-            case 6: ALLOWED(fsys_write(current, mine, 512, index * 512, 0)); break;
-            case 7:
-                if (fsys_submit_sync(current, 0, 0, FSYS_SYNC_DATA, 0, &op) == 0) {
-                    ALLOWED(fsys_cancel(handle, op));
-                    uint32_t which = 0;
-                    ALLOWED(fsys_wait_any(handle, &op, 1, FSYS_FOREVER, &which, &result));
-                }
-                break;
-            case 8: {
-                fsys_handle_info info = {.struct_size = sizeof info};
-                ALLOWED(fsys_info(handle, &info));
-                break;
+        case 0:
+            if (fsys_submit_read(current, mine, 512, 0, 0, 0, &op) == 0) {
+                ALLOWED(fsys_wait(handle, op, FSYS_FOREVER, &result));
             }
-            case 9: {
-                fsys_file *other = NULL;
-                if (fsys_file_open(handle, path, NULL, &other) == 0) {
-                    ALLOWED(fsys_read(other, mine, 16, 0, 0));
-                    ALLOWED(fsys_file_close(other));
-                }
-                break;
+            break;
+        case 1:
+            if (fsys_submit_write(current, mine, 512, index * 512, FSYS_WAIT_SOON, 0, &op) == 0) {
+                ALLOWED(fsys_wait(handle, op, 1000000, &result));
             }
-            case 10: ALLOWED(fsys_event_fd(handle)); break;
-            case 11: {
-                void *buffer = NULL;
-                if (fsys_buffer_alloc(handle, 4096, &buffer) == 0) {
-                    ALLOWED(fsys_buffer_free(handle, buffer));
-                }
-                break;
+            break;
+        case 2: ALLOWED(fsys_submit_read(current, mine, 512, 0, 0, 1, NULL)); break;
+        case 3: ALLOWED(fsys_reap(handle, results, 4, 100000)); break;
+        case 4:
+            memset(requests, 0, sizeof requests);
+            for (int i = 0; i < 4; i++) {
+                requests[i].opcode = i == 3 ? FSYS_OP_NOP : FSYS_OP_READ;
+                requests[i].file = i == 3 ? NULL : current;
+                requests[i].buffer = i == 3 ? NULL : mine + i * 512;
+                requests[i].length = i == 3 ? 0 : 512;
+                requests[i].flags = FSYS_WAIT_SOON;
+                ops[i] = 0;
             }
-            case 12: {
-                char text[32];
-                ALLOWED(fsys_cause(handle, text, sizeof text));
-                break;
+            ALLOWED(fsys_submit(handle, requests, 4, ops));
+            ALLOWED(fsys_wait_all(handle, ops, 4, FSYS_FOREVER, results));
+            break;
+        case 5: ALLOWED(fsys_read(current, mine, 512, 0, 0)); break;
+        case 6: ALLOWED(fsys_write(current, mine, 512, index * 512, 0)); break;
+        case 7:
+            if (fsys_submit_sync(current, 0, 0, FSYS_SYNC_DATA, 0, &op) == 0) {
+                ALLOWED(fsys_cancel(handle, op));
+                uint32_t which = 0;
+                ALLOWED(fsys_wait_any(handle, &op, 1, FSYS_FOREVER, &which, &result));
             }
+            break;
+        case 8: {
+            fsys_handle_info info = {.struct_size = sizeof info};
+            ALLOWED(fsys_info(handle, &info));
+            break;
+        }
+        case 9: {
+            fsys_file *other = NULL;
+            if (fsys_file_open(handle, path, NULL, &other) == 0) {
+                ALLOWED(fsys_read(other, mine, 16, 0, 0));
+                ALLOWED(fsys_file_close(other));
+            }
+            break;
+        }
+        case 10: ALLOWED(fsys_event_fd(handle)); break;
+        case 11: {
+            void *buffer = NULL;
+            if (fsys_buffer_alloc(handle, 4096, &buffer) == 0) {
+                ALLOWED(fsys_buffer_free(handle, buffer));
+            }
+            break;
+        }
+        case 12: {
+            char text[32];
+            ALLOWED(fsys_cause(handle, text, sizeof text));
+            break;
+        }
         }
     }
     return NULL;
@@ -160,13 +159,13 @@ static void one_round(uint32_t backend, unsigned microseconds) {
     for (int i = 0; i < 3; i++) {
         pthread_join(closers[i], NULL);
     }
-    nanosleep(&(struct timespec){.tv_nsec = 200000}, NULL);  /* callers meet a closed handle */
+    nanosleep(&(struct timespec){.tv_nsec = 200000}, NULL); /* callers meet a closed handle */
     atomic_store(&stop, true);
     for (int i = 0; i < THREADS; i++) {
         pthread_join(callers[i], NULL);
     }
     EXPECT(atomic_load(&closes_won), 1);
-    CHECK(atomic_load(&file_closes_won) <= 1);  /* 0 when the handle's close came first */
+    CHECK(atomic_load(&file_closes_won) <= 1); /* 0 when the handle's close came first */
     EXPECT(fsys_close(handle), FSYS_E_CLOSED);
 }
 
