@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//
+// Asynchronous syncs: a queue ordered by LSN, and a lent thread that leads flushes as long as the
+// queue is not empty. Batching comes from what arrives during a flush; there is no timer.
+
+#include <time.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "journal/journal.hpp"
+
+namespace libfsys::journal {
+
+int Journal::submit_sync(Lsn lsn, std::uint64_t cookie, CompletionSink *sink) {
+    if (sink == nullptr || lsn > lsn_of(tail_.load(std::memory_order_acquire))) {
+        return -EINVAL;
+    }
+    if (lsn <= durable_.load(std::memory_order_acquire)) {
+        sink->complete(cookie, 0);
+        return 0;
+    }
+    if (poison_.load(std::memory_order_acquire) != 0) {
+        return outcome(lsn);
+    }
+    bool start = false;
+    {
+        const std::lock_guard lock(async_mutex_);
+        if (pending_.empty() || pending_.back().lsn <= lsn) {
+            pending_.push_back({lsn, cookie, sink});
+        } else {
+            const auto at = std::upper_bound(
+                pending_.begin(), pending_.end(), lsn,
+                [](Lsn value, const Pending &pending) { return value < pending.lsn; });
+            pending_.insert(at, {lsn, cookie, sink});
+        }
+        pending_count_.store(pending_.size(), std::memory_order_release);
+        if (!async_running_ && runner_ != nullptr) {
+            async_running_ = start = true;
+        }
+    }
+    if (start && !runner_->run(this)) {
+        execute();
+    } else if (lsn <= durable_.load(std::memory_order_acquire) ||
+               poison_.load(std::memory_order_acquire) != 0) {
+        complete_async();  // a flush, or its failure, passed while this one was being queued
+    }
+    return 0;
+}
+
+int Journal::submit_commit(const void *data, std::size_t length, unsigned flags,
+                           std::uint64_t cookie, CompletionSink *sink, Lsn *ret) {
+    Lsn lsn = 0;
+    const int code = append(data, length, flags, &lsn);
+    if (code < 0) {
+        return code;
+    }
+    if (ret != nullptr) {
+        *ret = lsn;
+    }
+    return submit_sync(lsn, cookie, sink);
+}
+
+void Journal::complete_async() {
+    constexpr std::size_t kBurst = 256;
+    Pending burst[kBurst];
+    for (;;) {
+        std::size_t n = 0;
+        {
+            const std::lock_guard lock(async_mutex_);
+            const Lsn durable = durable_.load(std::memory_order_acquire);
+            const bool failed = poison_.load(std::memory_order_acquire) != 0;
+            while (n < kBurst && !pending_.empty() &&
+                   (failed || pending_.front().lsn <= durable)) {
+                burst[n++] = pending_.front();
+                pending_.pop_front();
+            }
+            pending_count_.store(pending_.size(), std::memory_order_release);
+        }
+        for (std::size_t i = 0; i < n; ++i) {
+            burst[i].sink->complete(burst[i].cookie, outcome(burst[i].lsn));
+        }
+        if (n < kBurst) {
+            return;
+        }
+    }
+}
+
+void Journal::execute() {
+    for (;;) {
+        const Lsn before = durable_.load(std::memory_order_relaxed);
+        take_baton();
+        if (poison_.load(std::memory_order_acquire) == 0) {
+            flush(true);
+        }
+        drop_baton();
+        complete_async();
+        {
+            const std::lock_guard lock(async_mutex_);
+            if (pending_.empty()) {
+                async_running_ = false;
+                return;
+            }
+        }
+        if (durable_.load(std::memory_order_relaxed) == before) {
+            // An open ticket holds the frontier.
+            const timespec pause{0, 200'000};
+            ::nanosleep(&pause, nullptr);
+        }
+    }
+}
+
+int Journal::drive() {
+    if (pending_count_.load(std::memory_order_acquire) == 0) {
+        return 0;
+    }
+    take_baton();
+    const int code = flush(true);
+    drop_baton();
+    complete_async();
+    return code < 0 ? code : 1;
+}
+
+}  // namespace libfsys::journal

@@ -1,0 +1,496 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//
+// Segments beyond the one being written: making spares ahead, the cap and the reserve, trimming,
+// pins, and the two operations that begin a new segment early (rotate, truncate).
+
+#include <sched.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <sstream>
+
+#include "engine/futex.hpp"
+#include "journal/journal.hpp"
+#include "journal/planted.hpp"
+
+namespace libfsys::journal {
+
+// With segments_mutex_. Appends may take positions below limit_: every segment up to there exists
+// with its room on disk, so no later ENOSPC can hit an admitted record.
+void Journal::update_limits() {
+    if (live_segments_.empty()) {
+        return;
+    }
+    const SegmentHeader &active = live_segments_.back().header;
+    const Lsn room = active.first_lsn + active.data_bytes;
+    const std::uint64_t all = spares_.size();
+    const std::uint64_t usable =
+        all > options_.reserve_segments ? all - options_.reserve_segments : 0;
+    limit_.store(room + usable * data_bytes_, std::memory_order_release);
+    emergency_limit_.store(room + all * data_bytes_, std::memory_order_release);
+}
+
+int Journal::ensure_segments(Lsn end, bool emergency) {
+    const std::lock_guard prepare(prepare_mutex_);
+    for (;;) {
+        std::uint64_t id;
+        {
+            const std::lock_guard lock(segments_mutex_);
+            if (end <= (emergency ? emergency_limit_ : limit_).load(std::memory_order_acquire)) {
+                return 0;
+            }
+            const std::uint64_t file = kHeaderBlock + data_bytes_;
+            std::uint64_t used = spares_.size() * file;
+            for (const Live &live : live_segments_) {
+                used += live.sealed ? kHeaderBlock + (live.end - live.header.first_lsn) : file;
+            }
+            if (options_.max_bytes != 0 && used + file > options_.max_bytes) {
+                return -ENOSPC;
+            }
+            id = next_spare_++;
+        }
+        if (const int code = make_one_spare(id); code < 0) {
+            return code;
+        }
+    }
+}
+
+// With prepare_mutex_.
+int Journal::make_one_spare(std::uint64_t id) {
+    const Fill fill = options_.prealloc == Prealloc::none     ? Fill::sparse
+                      : options_.prealloc == Prealloc::extent ? Fill::extents
+                                                              : Fill::zeros;
+    const int code = store_.make_spare(id, kHeaderBlock + data_bytes_, fill);
+    if (code == 0) {
+        const std::lock_guard lock(segments_mutex_);
+        spares_.push_back(id);
+        update_limits();
+    }
+    return code;
+}
+
+// For the segment that must be begun now. Not subject to the cap: the one it follows is being cut.
+int Journal::ensure_spare() {
+    const std::lock_guard prepare(prepare_mutex_);
+    std::uint64_t id;
+    {
+        const std::lock_guard lock(segments_mutex_);
+        if (!spares_.empty()) {
+            return 0;
+        }
+        id = next_spare_++;
+    }
+    return make_one_spare(id);
+}
+
+// ------------------------------------------------------------------- trimming
+
+Lsn Journal::pin_floor(Lsn below) {
+    for (auto at = pins_.begin(); at != pins_.end();) {
+        const Lsn end = durable_.load(std::memory_order_acquire);
+        if (at->second.max_bytes != 0 && end > at->second.lsn &&
+            end - at->second.lsn > at->second.max_bytes) {
+            // The owner asked for this: rather lose the pin than the disk.
+            at = pins_.erase(at);
+            counters_.pins_dropped.fetch_add(1, std::memory_order_relaxed);
+            continue;
+        }
+        below = std::min(below, at->second.lsn);
+        ++at;
+    }
+    return below;
+}
+
+int Journal::trim(Lsn below) {
+    const std::lock_guard maintain(maintain_mutex_);
+    if (const int code = blocked_code(); code < 0) {
+        return code;
+    }
+    if (below > durable_.load(std::memory_order_acquire)) {
+        return -EINVAL;
+    }
+    const std::size_t before = pins_.size();
+    const Lsn floor = pin_floor(below);
+    if (pins_.size() != before) {
+        if (const int code = save_pins(); code < 0) {
+            return code;
+        }
+    }
+    return drop_front(floor);
+}
+
+int Journal::drop_front(Lsn below) {
+    std::vector<Live> gone;
+    Lsn first = 0;
+    {
+        const std::lock_guard lock(segments_mutex_);
+        std::size_t n = 0;
+        while (n + 1 < live_segments_.size() && live_segments_[n].sealed &&
+               live_segments_[n].end <= below) {
+            gone.push_back(live_segments_[n]);
+            ++n;
+        }
+        if (n == 0) {
+            return 0;
+        }
+        first = live_segments_[n].header.first_lsn;
+    }
+    if (planted(Bug::trim_before_mark)) {
+        for (const Live &live : gone) {
+            store_.remove(live.name);
+        }
+    }
+    {
+        // Durable before the first name goes: after a crash that lost some removals and kept
+        // others, recovery must know that the missing ones were meant to be missing.
+        const std::lock_guard lock(slot_mutex_);
+        slot_.trim_lsn = first;
+        slot_.durable_lsn = std::max(slot_.durable_lsn, first);
+        if (const int code = store_.write_both(slot_); code < 0) {
+            return fail("writing the watermark beside", code, durable_.load(), written_.load());
+        }
+    }
+    std::vector<std::uint64_t> recycled;
+    std::size_t pool;
+    {
+        const std::lock_guard lock(segments_mutex_);
+        live_segments_.erase(live_segments_.begin(),
+                             live_segments_.begin() + static_cast<std::ptrdiff_t>(gone.size()));
+        pool = spares_.size();
+    }
+    live_->first.store(first, std::memory_order_release);
+    int failure = 0;
+    for (const Live &live : gone) {
+        const bool whole = live.end - live.header.first_lsn == data_bytes_ &&
+                           live.header.data_bytes == data_bytes_;
+        int code;
+        if (whole && options_.prealloc == Prealloc::recycle &&
+            pool + recycled.size() < options_.spare_segments + options_.reserve_segments) {
+            std::uint64_t id;
+            {
+                const std::lock_guard lock(segments_mutex_);
+                id = next_spare_++;
+            }
+            code = store_.sys().rename(store_.dir(), live.name.c_str(), store_.dir(),
+                                       spare_name(id).c_str());
+            if (code == 0) {
+                recycled.push_back(id);
+            }
+        } else {
+            code = store_.remove(live.name);
+        }
+        if (code < 0 && code != -ENOENT) {
+            failure = code;  // stays on disk; the next open removes it
+        }
+    }
+    // Before a spare is used again its old name must be gone for good: the header is about to be
+    // overwritten, and a segment name over a foreign header reads as damage.
+    const int code = store_.sync_dir();
+    if (code < 0) {
+        return fail("trimming before", code, durable_.load(), written_.load());
+    }
+    const std::lock_guard lock(segments_mutex_);
+    spares_.insert(spares_.end(), recycled.begin(), recycled.end());
+    counters_.recycled.fetch_add(recycled.size(), std::memory_order_relaxed);
+    update_limits();
+    return failure;
+}
+
+// ----------------------------------------------------------------------- pins
+
+// One line per pin, the CRC of all before it last: "name lsn max\n".
+int Journal::save_pins() {
+    std::ostringstream text;
+    for (const auto &[name, pin] : pins_) {
+        text << name << ' ' << pin.lsn << ' ' << pin.max_bytes << '\n';
+    }
+    const std::string body = text.str();
+    return store_.write_small(
+        kPinsName, kPinsTemp,
+        body + "crc " + std::to_string(crc32c(0xffffffffu, body.data(), body.size())) + "\n");
+}
+
+int Journal::load_pins() {
+    std::string text;
+    const int code = store_.read_small(kPinsName, text);
+    if (code == -ENOENT) {
+        return 0;
+    }
+    if (code < 0) {
+        return code;
+    }
+    const std::size_t mark = text.rfind("crc ");
+    if (mark == std::string::npos ||
+        std::strtoull(text.c_str() + mark + 4, nullptr, 10) !=
+            crc32c(0xffffffffu, text.data(), mark)) {
+        return -EBADMSG;
+    }
+    std::istringstream lines(text.substr(0, mark));
+    std::string name;
+    Pin pin;
+    while (lines >> name >> pin.lsn >> pin.max_bytes) {
+        pins_[name] = pin;
+    }
+    return 0;
+}
+
+int Journal::pin(const std::string &name, Lsn lsn, std::uint64_t max_bytes) {
+    if (name.empty() || name.size() > 255 ||
+        name.find_first_of(" \t\r\n") != std::string::npos || name == "crc") {
+        return -EINVAL;
+    }
+    const std::lock_guard maintain(maintain_mutex_);
+    if (const int code = blocked_code(); code < 0) {
+        return code;
+    }
+    if (lsn < first() || lsn > lsn_of(tail_.load(std::memory_order_acquire))) {
+        return -ERANGE;
+    }
+    const auto before = pins_;
+    pins_[name] = {lsn, max_bytes};
+    const int code = save_pins();
+    if (code < 0) {
+        pins_ = before;
+    }
+    return code;
+}
+
+int Journal::unpin(const std::string &name) {
+    const std::lock_guard maintain(maintain_mutex_);
+    const auto before = pins_;
+    if (pins_.erase(name) == 0) {
+        return -ENOENT;
+    }
+    const int code = save_pins();
+    if (code < 0) {
+        pins_ = before;
+    }
+    return code;
+}
+
+std::map<std::string, Pin> Journal::pins() {
+    const std::lock_guard maintain(maintain_mutex_);
+    return pins_;
+}
+
+// -------------------------------------------------------- beginning a new segment
+
+// With maintain_mutex_. Stops appends, makes everything durable, leaves the baton held. On failure
+// appends run again and the baton is free.
+int Journal::quiesce(Lsn *tail) {
+    if (const int code = blocked_code(); code < 0) {
+        return code;
+    }
+    {
+        // A ticket may not be left behind: its memory would belong to another position.
+        const std::lock_guard lock(ticket_mutex_);
+        if (!tickets_.empty()) {
+            return -EBUSY;
+        }
+        tail_.fetch_or(kBlocked, std::memory_order_acq_rel);
+    }
+    take_baton();
+    int code = flush(true);
+    *tail = lsn_of(tail_.load(std::memory_order_acquire));
+    if (code == 0 && (durable_raw_ != *tail || poison_.load() != 0)) {
+        code = poison_.load() != 0 ? kPoisoned : -EIO;
+    }
+    if (code < 0) {
+        drop_baton();
+        if (poison_.load() == 0) {
+            tail_.fetch_and(~kBlocked, std::memory_order_acq_rel);
+        }
+    }
+    return code;
+}
+
+void Journal::resume(Lsn tail) {
+    const std::uint64_t word = tail_.load(std::memory_order_relaxed);
+    tail_.store(word_of(tail, (word >> 1) + 1), std::memory_order_release);
+}
+
+// Everything is durable and nobody appends. Begins a segment at `at`; what lies behind is void.
+int Journal::restart(Lsn at, bool raise_epoch) {
+    std::vector<std::string> void_names;
+    std::string cut_name;
+    std::uint64_t cut_bytes = 0;
+    SegmentInfo info{};
+    {
+        const std::lock_guard lock(segments_mutex_);
+        auto &live = live_segments_;
+        while (!live.empty() && live.back().header.first_lsn >= at) {
+            void_names.push_back(live.back().name);
+            live.pop_back();
+        }
+        if (!live.empty()) {
+            Live &last = live.back();
+            if (last.end > at || !last.sealed) {
+                cut_name = last.name;
+                cut_bytes = kHeaderBlock + (at - last.header.first_lsn);
+            }
+            last.end = at;
+            last.sealed = true;
+            info = {last.name, last.header.number, last.header.epoch, cut_bytes,
+                    last.header.first_lsn, at, true};
+        }
+    }
+    active_fd_.reset();
+    if (raise_epoch) {
+        const std::lock_guard lock(slot_mutex_);
+        slot_.durable_lsn = at;
+        slot_.cut_lsn = at;
+        slot_.cut_epoch = epoch_;
+        slot_.epoch = epoch_ + 1;
+        slot_.clean = 0;
+        if (info.number == 0) {
+            slot_.trim_lsn = at;
+        }
+        if (const int code = store_.write_both(slot_); code < 0) {
+            return fail("writing the watermark beside", code, at, written_raw_);
+        }
+    }
+    int code = 0;
+    for (const auto &name : void_names) {
+        if (code == 0) {
+            code = store_.remove(name);
+        }
+    }
+    if (code == 0 && !void_names.empty()) {
+        code = store_.sync_dir();
+    }
+    if (code == 0 && !cut_name.empty()) {
+        code = store_.cut_file(cut_name, cut_bytes);
+    }
+    if (code == 0) {
+        code = ensure_spare();
+    }
+    if (code < 0) {
+        return fail("cutting", code, at, written_raw_);
+    }
+    if (raise_epoch) {
+        ++epoch_;
+        key_ = frame_key(uuid_, epoch_);
+    }
+    base_ = at;
+    buffer_.clear_marks();
+    crossings_.clear();
+    frontier_ = group_end_ = written_raw_ = durable_raw_ = at;
+    dirty_ = false;
+    released_.store(at, std::memory_order_release);
+    published_.store(at, std::memory_order_release);
+    written_.store(at, std::memory_order_release);
+    durable_.store(at, std::memory_order_release);
+    code = start_segment(at, 0);
+    if (code < 0) {
+        return fail("starting a segment behind", code, at, at);
+    }
+    live_->epoch.store(epoch_, std::memory_order_relaxed);
+    live_->written.store(at, std::memory_order_relaxed);
+    live_->durable.store(at, std::memory_order_relaxed);
+    live_->sequence.fetch_add(1, std::memory_order_seq_cst);
+    futex_wake_shared(&live_->sequence);
+    if (!raise_epoch && info.number != 0 && sealed_) {
+        sealed_(info);
+    }
+    return 0;
+}
+
+int Journal::rotate() {
+    const std::lock_guard maintain(maintain_mutex_);
+    Lsn tail = 0;
+    int code = quiesce(&tail);
+    if (code < 0) {
+        return code;
+    }
+    if (tail != active_.first_lsn) {
+        code = restart(tail, false);
+    }
+    if (code == 0) {
+        counters_.rotations.fetch_add(1, std::memory_order_relaxed);
+        resume(tail);
+    }
+    drop_baton();
+    return code;
+}
+
+int Journal::truncate_after(Lsn lsn) {
+    const std::lock_guard maintain(maintain_mutex_);
+    if (lsn % kFrameAlign != 0 || lsn < first()) {
+        return -EINVAL;
+    }
+    Lsn tail = 0;
+    int code = quiesce(&tail);
+    if (code < 0) {
+        return code;
+    }
+    // Only the end of a record (or of a batch) can be the new end.
+    bool boundary = lsn == tail;
+    SegmentHeader header{};
+    std::string name;
+    Lsn end = 0;
+    {
+        const std::lock_guard lock(segments_mutex_);
+        for (const Live &live : live_segments_) {
+            if (live.header.first_lsn <= lsn && lsn <= live.end) {
+                header = live.header;
+                name = live.name;
+                end = live.end;
+                boundary = boundary || (lsn == live.header.first_lsn &&
+                                        live.header.open_group_lsn == 0);
+            }
+        }
+    }
+    if (!boundary && !name.empty()) {
+        SegmentBytes bytes;
+        code = bytes.open(store_, name, false);
+        SegmentShape shape = SegmentShape::of(header);
+        shape.limit = std::min(shape.limit, end);
+        Lsn at = header.first_lsn;
+        FrameView frame;
+        while (code == 0 && at < lsn) {
+            const Step step = next_frame(bytes, shape, at, frame);
+            if (step != Step::frame && step != Step::gap) {
+                code = step == Step::read_error ? frame.code : kCorrupt;
+                break;
+            }
+            at = frame.next;
+            boundary = at == lsn && (step == Step::gap || (frame.header.flags & kGroupMore) == 0);
+        }
+    }
+    if (code == 0 && !boundary) {
+        code = -EINVAL;
+    }
+    if (code < 0) {
+        resume(tail);
+        drop_baton();
+        return code;
+    }
+    if (lsn != tail) {
+        code = restart(lsn, true);
+    }
+    if (code == 0) {
+        resume(lsn);
+    }
+    drop_baton();
+    return code;
+}
+
+Lsn Journal::first() {
+    const std::lock_guard lock(segments_mutex_);
+    return live_segments_.empty() ? durable_.load() : live_segments_.front().header.first_lsn;
+}
+
+std::vector<SegmentInfo> Journal::segments() {
+    const std::lock_guard lock(segments_mutex_);
+    std::vector<SegmentInfo> list;
+    for (const Live &live : live_segments_) {
+        list.push_back({live.name, live.header.number, live.header.epoch,
+                        kHeaderBlock + (live.end - live.header.first_lsn), live.header.first_lsn,
+                        live.end, live.sealed});
+    }
+    return list;
+}
+
+}  // namespace libfsys::journal

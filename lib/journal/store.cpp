@@ -1,0 +1,412 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//
+// File and directory operations of a journal, each in the order that a power loss at any point
+// demands. Callers serialise (see store.hpp).
+
+#include "journal/store.hpp"
+
+#include <fcntl.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+
+#include "journal/planted.hpp"
+
+namespace libfsys::journal {
+
+AlignedBuffer::AlignedBuffer(std::size_t bytes) : size_((bytes + 4095) & ~std::size_t{4095}) {
+    void *memory = std::aligned_alloc(4096, size_);
+    if (memory == nullptr) {
+        throw std::bad_alloc();
+    }
+    std::memset(memory, 0, size_);
+    memory_.reset(static_cast<unsigned char *>(memory));
+}
+
+void AlignedBuffer::Free::operator()(unsigned char *memory) const { std::free(memory); }
+
+namespace {
+constexpr int kMaxInterrupts = 1000;
+}
+
+int write_fully(Syscalls &sys, int fd, const void *data, std::size_t length, std::uint64_t offset,
+                int rwf, std::size_t &done) {
+    const auto *bytes = static_cast<const unsigned char *>(data);
+    done = 0;
+    for (int idle = 0; done < length;) {
+        const ssize_t n = sys.pwrite(fd, bytes + done, length - done, offset + done, rwf);
+        if (n > 0) {
+            done += static_cast<std::size_t>(n);
+            idle = 0;
+            if (planted(Bug::ignore_short_write)) {
+                return 0;
+            }
+        } else if (n != 0 && n != -EINTR) {
+            return static_cast<int>(n);
+        } else if (++idle > kMaxInterrupts) {
+            return n == 0 ? -EIO : -EINTR;
+        }
+    }
+    return 0;
+}
+
+int read_fully(Syscalls &sys, int fd, void *data, std::size_t length, std::uint64_t offset,
+               std::size_t &done) {
+    auto *bytes = static_cast<unsigned char *>(data);
+    done = 0;
+    for (int idle = 0; done < length;) {
+        const ssize_t n = sys.pread(fd, bytes + done, length - done, offset + done, 0);
+        if (n == 0) {
+            return 0;
+        }
+        if (n > 0) {
+            done += static_cast<std::size_t>(n);
+            idle = 0;
+            // An O_DIRECT read that ends off the alignment has met the end of the file; asking
+            // again from there would be EINVAL.
+            if (done % 512 != 0 && done < length) {
+                return 0;
+            }
+        } else if (n != -EINTR || ++idle > kMaxInterrupts) {
+            return static_cast<int>(n);
+        }
+    }
+    return 0;
+}
+
+int Store::open_dir(const std::string &path, bool create) {
+    int fd = sys_.open(AT_FDCWD, path.c_str(), O_RDONLY | O_DIRECTORY, 0);
+    if (fd == -ENOENT && create) {
+        const int made = sys_.mkdir(AT_FDCWD, path.c_str(), 0777);
+        if (made < 0 && made != -EEXIST) {
+            return made;
+        }
+        fd = sys_.open(AT_FDCWD, path.c_str(), O_RDONLY | O_DIRECTORY, 0);
+    }
+    if (fd < 0) {
+        return fd;
+    }
+    dir_ = Fd(sys_, fd);
+    if (create) {
+        // Also when it was there: an earlier creator may have lost power between mkdir and here.
+        Fd parent(sys_, sys_.open(fd, "..", O_RDONLY | O_DIRECTORY, 0));
+        if (!parent) {
+            return parent.get();
+        }
+        const int code = sys_.fsync(parent.get());
+        // A parent that cannot be synced by this user (EACCES on open is caught above) or at all
+        // (EINVAL on odd file systems) is an error: the name would not be durable.
+        if (code < 0) {
+            return code;
+        }
+    }
+    return 0;
+}
+
+int Store::lock() {
+    const int fd = sys_.open(dir_.get(), kLockName, O_RDWR | O_CREAT, 0666);
+    if (fd < 0) {
+        return fd;
+    }
+    lock_ = Fd(sys_, fd);
+    const int code = sys_.lock_exclusive(fd);
+    if (code < 0) {
+        lock_.reset();
+    }
+    return code;
+}
+
+int Store::writer_alive() {
+    Fd fd(sys_, sys_.open(dir_.get(), kLockName, O_RDONLY, 0));
+    return fd ? sys_.lock_held(fd.get()) : 0;
+}
+
+int Store::list(Listing &ret) {
+    std::vector<std::string> names;
+    const int code = sys_.list(dir_.get(), names);
+    if (code < 0) {
+        return code;
+    }
+    ret = Listing{};
+    for (const auto &name : names) {
+        SegmentFile file;
+        std::uint64_t spare = 0;
+        if (parse_segment_name(name, file.first_lsn, file.number)) {
+            file.name = name;
+            ret.segments.push_back(std::move(file));
+        } else if (parse_spare_name(name, spare)) {
+            ret.spares.push_back(spare);
+        } else if (name == kMarkName) {
+            ret.mark = true;
+        } else if (name == kPinsName) {
+            ret.pins = true;
+        } else if (!is_ours(name)) {
+            ++ret.foreign;
+            ret.foreign_name = name;
+        }
+    }
+    std::sort(ret.segments.begin(), ret.segments.end(), [](const auto &a, const auto &b) {
+        return a.number != b.number ? a.number < b.number : a.first_lsn < b.first_lsn;
+    });
+    std::sort(ret.spares.begin(), ret.spares.end());
+    return 0;
+}
+
+int Store::open_segment(const std::string &name, int flags, Fd &ret) {
+    const int fd = sys_.open(dir_.get(), name.c_str(), flags, 0);
+    if (fd < 0) {
+        return fd;
+    }
+    ret = Fd(sys_, fd);
+    return 0;
+}
+
+int Store::read_header(const std::string &name, SegmentHeader &ret) {
+    Fd fd;
+    int code = open_segment(name, O_RDONLY | O_DIRECT, fd);
+    if (code == -EINVAL) {
+        code = open_segment(name, O_RDONLY, fd);
+        if (code == 0) {
+            sys_.advise(fd.get(), 0, kHeaderBlock, POSIX_FADV_DONTNEED);
+        }
+    }
+    if (code < 0) {
+        return code;
+    }
+    AlignedBuffer block(kHeaderBlock);
+    std::size_t done = 0;
+    code = read_fully(sys_, fd.get(), block.data(), kHeaderBlock, 0, done);
+    if (code < 0) {
+        return code;
+    }
+    return done == kHeaderBlock && decode_segment_header(block.data(), ret) ? 0 : -EBADMSG;
+}
+
+// ------------------------------------------------------------------ watermark
+
+int Store::create_mark() {
+    const int fd = sys_.open(dir_.get(), kMarkName, O_RDWR | O_CREAT, 0666);
+    if (fd < 0) {
+        return fd;
+    }
+    mark_ = Fd(sys_, fd);
+    const AlignedBuffer zeros(kMarkBytes);
+    std::size_t done = 0;
+    int code = write_fully(sys_, fd, zeros.data(), kMarkBytes, 0, 0, done);
+    if (code == 0) {
+        code = sys_.fsync(fd);
+    }
+    return code == 0 ? sync_dir() : code;
+}
+
+int Store::open_mark(bool writable) {
+    const int fd = sys_.open(dir_.get(), kMarkName, writable ? O_RDWR : O_RDONLY, 0);
+    if (fd < 0) {
+        return fd;
+    }
+    mark_ = Fd(sys_, fd);
+    return 0;
+}
+
+int Store::read_slots(Slot &ret) {
+    // The cache may show bytes that a failed write-back lost; the live page stays mapped, so only
+    // the slots are dropped.
+    sys_.advise(mark_.get(), 0, 2 * kSlotStride, POSIX_FADV_DONTNEED);
+    bool found = false;
+    for (std::size_t i = 0; i < 2; ++i) {
+        unsigned char sector[512];
+        std::size_t done = 0;
+        const int code =
+            read_fully(sys_, mark_.get(), sector, sizeof sector, i * kSlotStride, done);
+        if (code < 0) {
+            return code;
+        }
+        Slot slot;
+        if (done == sizeof sector && decode_slot(sector, slot) &&
+            (!found || slot.sequence > ret.sequence)) {
+            ret = slot;
+            found = true;
+        }
+    }
+    return found ? 0 : -EBADMSG;
+}
+
+int Store::write_hot(const Slot &slot, bool durable) {
+    unsigned char sector[512];
+    encode_slot(slot, sector);
+    std::size_t done = 0;
+    const int code = write_fully(sys_, mark_.get(), sector, sizeof sector, 0, 0, done);
+    return code == 0 && durable ? sys_.fdatasync(mark_.get()) : code;
+}
+
+int Store::write_both(Slot &slot) {
+    for (std::size_t i = 2; i-- > 0;) {
+        ++slot.sequence;
+        unsigned char sector[512];
+        encode_slot(slot, sector);
+        std::size_t done = 0;
+        int code =
+            write_fully(sys_, mark_.get(), sector, sizeof sector, i * kSlotStride, 0, done);
+        if (code == 0) {
+            code = sys_.fdatasync(mark_.get());
+        }
+        if (code < 0) {
+            return code;
+        }
+    }
+    return 0;
+}
+
+int Store::map_live(bool writable, void **ret) {
+    return sys_.map_shared(mark_.get(), kLiveOffset, 4096, writable, ret);
+}
+
+// ------------------------------------------------------------------- segments
+
+int Store::make_spare(std::uint64_t id, std::uint64_t file_bytes, Fill fill) {
+    const bool zero = fill == Fill::zeros;
+    const std::string name = spare_name(id);
+    Fd fd(sys_, sys_.open(dir_.get(), name.c_str(), O_RDWR | O_CREAT | O_TRUNC, 0666));
+    if (!fd) {
+        return fd.get();
+    }
+    // Space first: on a full disk this fails before anything is written. Not every file system
+    // has it (EOPNOTSUPP); then the zeros themselves find out.
+    int code = fill == Fill::sparse ? -EOPNOTSUPP : sys_.fallocate(fd.get(), 0, 0, file_bytes);
+    if (code == -EOPNOTSUPP || code == -ENOSYS || code == -EINVAL) {
+        code = zero ? 0 : sys_.ftruncate(fd.get(), file_bytes);
+    }
+    if (code == 0 && zero) {
+        const std::size_t piece = std::min<std::uint64_t>(file_bytes, std::size_t{1} << 20);
+        const AlignedBuffer zeros(piece);
+        for (std::uint64_t at = 0; code == 0 && at < file_bytes;) {
+            const std::size_t n = std::min<std::uint64_t>(piece, file_bytes - at);
+            std::size_t done = 0;
+            code = write_fully(sys_, fd.get(), zeros.data(), n, at, 0, done);
+            at += n;
+        }
+    }
+    if (code == 0) {
+        code = sys_.fsync(fd.get());
+    }
+    const int closed = fd.reset();
+    if (code == 0 && closed < 0) {
+        code = closed;
+    }
+    if (code < 0) {
+        remove(name);
+    }
+    return code;
+}
+
+int Store::activate(std::uint64_t spare_id, const SegmentHeader &header, bool direct, Fd &ret,
+                    std::uint32_t &header_crc) {
+    const std::string from = spare_name(spare_id);
+    const std::string to = segment_name(header.first_lsn, header.number);
+    Fd fd(sys_, sys_.open(dir_.get(), from.c_str(), O_RDWR | (direct ? O_DIRECT : 0), 0));
+    if (!fd) {
+        return fd.get();
+    }
+    AlignedBuffer block(kHeaderBlock);
+    encode_segment_header(header, block.data());
+    std::memcpy(&header_crc, block.data() + offsetof(SegmentHeader, crc), sizeof header_crc);
+    std::size_t done = 0;
+    int code = write_fully(sys_, fd.get(), block.data(), kHeaderBlock, 0, 0, done);
+    if (code == 0 && !planted(Bug::no_header_sync)) {
+        code = sys_.fdatasync(fd.get());
+    }
+    if (code == 0) {
+        code = sys_.rename(dir_.get(), from.c_str(), dir_.get(), to.c_str());
+    }
+    if (code == 0 && !planted(Bug::no_directory_sync)) {
+        code = sync_dir();
+    }
+    if (code < 0) {
+        return code;
+    }
+    ret = std::move(fd);
+    return 0;
+}
+
+int Store::cut_file(const std::string &name, std::uint64_t bytes) {
+    Fd fd;
+    int code = open_segment(name, O_RDWR, fd);
+    if (code == 0) {
+        code = sys_.ftruncate(fd.get(), bytes);
+    }
+    return code == 0 ? sys_.fsync(fd.get()) : code;
+}
+
+int Store::keep_aside(const std::string &segment, std::uint64_t from, std::uint64_t to,
+                      const std::string &kept) {
+    Fd in;
+    int code = open_segment(segment, O_RDONLY, in);
+    if (code < 0) {
+        return code;
+    }
+    Fd out(sys_, sys_.open(dir_.get(), kept.c_str(), O_RDWR | O_CREAT | O_TRUNC, 0666));
+    if (!out) {
+        return out.get();
+    }
+    AlignedBuffer piece(std::min<std::uint64_t>(to - from, std::size_t{1} << 20));
+    for (std::uint64_t at = from; at < to;) {
+        const std::size_t want = std::min<std::uint64_t>(piece.size(), to - at);
+        std::size_t got = 0;
+        code = read_fully(sys_, in.get(), piece.data(), want, at, got);
+        if (code < 0) {
+            return code;
+        }
+        if (got == 0) {
+            break;
+        }
+        std::size_t done = 0;
+        code = write_fully(sys_, out.get(), piece.data(), got, at - from, 0, done);
+        if (code < 0) {
+            return code;
+        }
+        at += got;
+    }
+    code = sys_.fsync(out.get());
+    return code == 0 ? sync_dir() : code;
+}
+
+int Store::write_small(const char *name, const char *temp, const std::string &text) {
+    Fd fd(sys_, sys_.open(dir_.get(), temp, O_RDWR | O_CREAT | O_TRUNC, 0666));
+    if (!fd) {
+        return fd.get();
+    }
+    std::size_t done = 0;
+    int code = write_fully(sys_, fd.get(), text.data(), text.size(), 0, 0, done);
+    if (code == 0) {
+        code = sys_.fsync(fd.get());
+    }
+    if (code == 0) {
+        code = sys_.rename(dir_.get(), temp, dir_.get(), name);
+    }
+    return code == 0 ? sync_dir() : code;
+}
+
+int Store::read_small(const char *name, std::string &ret) {
+    Fd fd(sys_, sys_.open(dir_.get(), name, O_RDONLY, 0));
+    if (!fd) {
+        return fd.get();
+    }
+    ret.clear();
+    for (;;) {
+        char piece[4096];
+        std::size_t done = 0;
+        const int code = read_fully(sys_, fd.get(), piece, sizeof piece, ret.size(), done);
+        if (code < 0) {
+            return code;
+        }
+        ret.append(piece, done);
+        if (done < sizeof piece) {
+            return 0;
+        }
+    }
+}
+
+}  // namespace libfsys::journal

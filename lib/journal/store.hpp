@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//
+// The directory of a journal: names, segment files, spares, the two watermark slots, pins. Knows
+// which writes must be durable before which, and nothing of frames.
+//
+// One object belongs to one Journal, Reader or tool. Not locked: the callers below say which of
+// their locks covers it.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "backend/syscalls.hpp"
+#include "journal/format.hpp"
+
+namespace libfsys::journal {
+
+// An open descriptor that closes itself through the seam.
+class Fd {
+public:
+    Fd() = default;
+    Fd(Syscalls &sys, int fd) : sys_(&sys), fd_(fd) {}
+    Fd(Fd &&other) noexcept : sys_(other.sys_), fd_(other.fd_) { other.fd_ = -1; }
+    Fd &operator=(Fd &&other) noexcept {
+        if (this != &other) {
+            reset();
+            sys_ = other.sys_;
+            fd_ = other.fd_;
+            other.fd_ = -1;
+        }
+        return *this;
+    }
+    ~Fd() { reset(); }
+    int get() const { return fd_; }
+    explicit operator bool() const { return fd_ >= 0; }
+    int reset() {
+        const int fd = fd_;
+        fd_ = -1;
+        return fd >= 0 ? sys_->close(fd) : 0;
+    }
+    int release() {
+        const int fd = fd_;
+        fd_ = -1;
+        return fd;
+    }
+
+private:
+    Syscalls *sys_ = nullptr;
+    int fd_ = -1;
+};
+
+// 4 KiB aligned, zeroed at allocation; what O_DIRECT needs.
+class AlignedBuffer {
+public:
+    AlignedBuffer() = default;
+    explicit AlignedBuffer(std::size_t bytes);
+    unsigned char *data() const { return memory_.get(); }
+    std::size_t size() const { return size_; }
+
+private:
+    struct Free {
+        void operator()(unsigned char *memory) const;
+    };
+    std::unique_ptr<unsigned char[], Free> memory_;
+    std::size_t size_ = 0;
+};
+
+struct SegmentFile {
+    Lsn first_lsn = 0;
+    std::uint64_t number = 0;
+    std::string name;
+};
+
+struct Listing {
+    std::vector<SegmentFile> segments;  // by number, then by position
+    std::vector<std::uint64_t> spares;
+    bool mark = false;
+    bool pins = false;
+    std::size_t foreign = 0;
+    std::string foreign_name;  // one of them
+};
+
+// Repeats EINTR, goes on after a short transfer, and gives up after a bounded number of attempts
+// without progress, so that a system that always answers EINTR cannot hang a thread.
+// Returns 0 or a negative code; `done` counts what was transferred in any case.
+int write_fully(Syscalls &sys, int fd, const void *data, std::size_t length, std::uint64_t offset,
+                int rwf, std::size_t &done);
+// Reads until `length`, end of file or an error.
+int read_fully(Syscalls &sys, int fd, void *data, std::size_t length, std::uint64_t offset,
+               std::size_t &done);
+
+// How the room of a new segment file is made. Only written zeros make later commits overwrites.
+enum class Fill { sparse, extents, zeros };
+
+class Store {
+public:
+    explicit Store(Syscalls &sys) : sys_(sys) {}
+    Store(const Store &) = delete;
+    Store &operator=(const Store &) = delete;
+
+    Syscalls &sys() const { return sys_; }
+    int dir() const { return dir_.get(); }
+
+    // Opens the directory; with `create` makes it when absent and syncs its parent.
+    int open_dir(const std::string &path, bool create);
+    int lock();          // -EAGAIN: another writer
+    void close_all() {
+        mark_.reset();
+        lock_.reset();
+        dir_.reset();
+    }
+    int writer_alive();  // 1 or 0, or a code
+    int list(Listing &ret);
+    int sync_dir() { return sys_.fsync(dir_.get()); }
+
+    int open_segment(const std::string &name, int flags, Fd &ret);
+    // Reads a header past the page cache where possible. 0; -EBADMSG when the block is no header;
+    // or the error of reading.
+    int read_header(const std::string &name, SegmentHeader &ret);
+    int remove(const std::string &name) { return sys_.unlink(dir_.get(), name.c_str()); }
+
+    // -- watermark
+    int create_mark();
+    int open_mark(bool writable);
+    // 0, or -EBADMSG when neither slot is valid.
+    int read_slots(Slot &ret);
+    int write_hot(const Slot &slot, bool durable);  // slot 0 only: the commits' watermark
+    int write_both(Slot &slot);  // raises the sequence; durable, one slot after the other
+    int map_live(bool writable, void **ret);
+
+    // -- segments. A spare has its full length written (or as `zero` says) and durable before it
+    // is counted as one; the header block is written and durable before the segment gets its name.
+    // So: a segment file with a bad header is damage, never a torn creation.
+    int make_spare(std::uint64_t id, std::uint64_t file_bytes, Fill fill);
+    int activate(std::uint64_t spare_id, const SegmentHeader &header, bool direct, Fd &ret,
+                 std::uint32_t &header_crc);
+    // Opens for writing without O_DIRECT, cuts to `bytes`, makes that durable.
+    int cut_file(const std::string &name, std::uint64_t bytes);
+    // Copies [from, to) of a segment file into a new file, durable with its name.
+    int keep_aside(const std::string &segment, std::uint64_t from, std::uint64_t to,
+                   const std::string &kept);
+
+    // Replaces a small file: all old or all new.
+    int write_small(const char *name, const char *temp, const std::string &text);
+    int read_small(const char *name, std::string &ret);
+
+private:
+    Syscalls &sys_;
+    Fd dir_;
+    Fd lock_;
+    Fd mark_;
+};
+
+}  // namespace libfsys::journal

@@ -1,0 +1,526 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//
+// The simulated disk. One thread at a time.
+
+#include "sim/sim_disk.hpp"
+
+#include <fcntl.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+
+namespace sim {
+
+Disk::Disk() {
+    nodes_.resize(1);
+    nodes_[0].directory = true;
+}
+
+Disk::~Disk() {
+    for (void *page : maps_) {
+        std::free(page);
+    }
+}
+
+void Disk::note(const void *bytes, std::size_t length) {
+    const auto *at = static_cast<const std::uint8_t *>(bytes);
+    for (std::size_t i = 0; i < length; ++i) {
+        trace_ = (trace_ ^ at[i]) * 0x100000001b3u;
+    }
+}
+
+int Disk::enter(bool change, const char *what) {
+    if (dead()) {
+        return -EIO;
+    }
+    if (change) {
+        if (before_change) {
+            before_change();
+        }
+        if (++changes_ >= die_at) {
+            return -EIO;
+        }
+    }
+    note(what, std::strlen(what));
+    const std::uint64_t call = calls_++;
+    if (call == fault_.at || (fault_.persistent && call > fault_.at && fault_.at != ~0ull)) {
+        if (fault_.code != 0) {
+            fired_ = true;
+            return fault_.code;
+        }
+    }
+    return 0;
+}
+
+Disk::OpenFile *Disk::file(int fd) {
+    const auto found = open_.find(fd);
+    return found == open_.end() ? nullptr : &found->second;
+}
+
+void Disk::apply(Bytes &to, std::uint64_t offset, const std::uint8_t *bytes, std::size_t length) {
+    if (length == 0) {
+        return;
+    }
+    if (to.size() < offset + length) {
+        to.resize(offset + length);
+    }
+    std::memcpy(to.data() + offset, bytes, length);
+}
+
+ssize_t Disk::pread(int fd, void *buffer, std::size_t length, std::uint64_t offset, int) {
+    if (const int code = enter(false, "read"); code < 0) {
+        return code;
+    }
+    const OpenFile *open = file(fd);
+    if (open == nullptr) {
+        return -EBADF;
+    }
+    const Bytes &bytes = nodes_[open->node].now;
+    if (offset >= bytes.size()) {
+        return 0;
+    }
+    std::size_t n = std::min<std::uint64_t>(length, bytes.size() - offset);
+    if (fault_.limit != 0 && calls_ - 1 == fault_.at) {
+        // O_DIRECT transfers end at sectors, unless at the end of the file.
+        n = std::min(n, (open->flags & O_DIRECT) != 0 ? (fault_.limit + 511) & ~std::size_t{511}
+                                                      : fault_.limit);
+        fired_ = true;
+    }
+    std::memcpy(buffer, bytes.data() + offset, n);
+    return static_cast<ssize_t>(n);
+}
+
+ssize_t Disk::pwrite(int fd, const void *buffer, std::size_t length, std::uint64_t offset,
+                     int rwf) {
+    if (const int code = enter(true, "write"); code < 0) {
+        return code;
+    }
+    const OpenFile *open = file(fd);
+    if (open == nullptr) {
+        return -EBADF;
+    }
+    if ((open->flags & O_DIRECT) != 0 &&
+        (offset % 512 != 0 || length % 512 != 0 ||
+         reinterpret_cast<std::uintptr_t>(buffer) % 512 != 0)) {
+        return -EINVAL;
+    }
+    if (fault_.limit != 0 &&
+        (calls_ - 1 == fault_.at || (fault_.persistent && calls_ - 1 > fault_.at))) {
+        const std::size_t limit =
+            (open->flags & O_DIRECT) != 0 ? (fault_.limit + 511) & ~std::size_t{511} : fault_.limit;
+        fired_ = fired_ || length > limit;
+        length = std::min(length, limit);
+    }
+    Node &node = nodes_[open->node];
+    const auto *bytes = static_cast<const std::uint8_t *>(buffer);
+    note(&offset, sizeof offset);
+    note(bytes, length);
+    apply(node.now, offset, bytes, length);
+    if ((rwf & RWF_DSYNC) != 0) {
+        ++syncs_;
+        syncs_after_fault_ += fired_;
+        // Only this write: an earlier unsynced one stays pending, but can no longer show in the
+        // sectors that are durable now.
+        apply(node.disk, offset, bytes, length);
+        for (Change &change : node.pending) {
+            for (std::size_t i = 0; !change.truncate && i < change.gone.size(); ++i) {
+                const std::uint64_t sector = change.offset / 512 + i;
+                if (sector >= offset / 512 && sector < (offset + length + 511) / 512) {
+                    change.gone[i] = true;
+                }
+            }
+        }
+    } else {
+        const std::uint64_t first = offset / 512;
+        const std::uint64_t last = length == 0 ? first : (offset + length + 511) / 512;
+        node.pending.push_back({++sequence_, false, offset, Bytes(bytes, bytes + length),
+                                std::vector<bool>(last - first)});
+    }
+    return static_cast<ssize_t>(length);
+}
+
+ssize_t Disk::preadv(int fd, const iovec *iov, int count, std::uint64_t offset, int rwf) {
+    return count == 0 ? 0 : pread(fd, iov[0].iov_base, iov[0].iov_len, offset, rwf);
+}
+
+ssize_t Disk::pwritev(int fd, const iovec *iov, int count, std::uint64_t offset, int rwf) {
+    return count == 0 ? 0 : pwrite(fd, iov[0].iov_base, iov[0].iov_len, offset, rwf);
+}
+
+int Disk::sync(int fd, const char *what) {
+    if (const int code = enter(true, what); code < 0) {
+        syncs_after_fault_ += fired_ && calls_ - 1 != fault_.at;
+        return code;
+    }
+    ++syncs_;
+    syncs_after_fault_ += fired_;
+    const OpenFile *open = file(fd);
+    if (open == nullptr) {
+        return -EBADF;
+    }
+    Node &node = nodes_[open->node];
+    if (node.directory) {
+        node.names_disk = node.names_now;
+        node.naming.clear();
+    } else {
+        node.disk = node.now;
+        node.pending.clear();
+    }
+    return 0;
+}
+
+int Disk::fsync(int fd) { return sync(fd, "fsync"); }
+int Disk::fdatasync(int fd) { return sync(fd, "fdatasync"); }
+
+int Disk::fallocate(int fd, int, std::uint64_t offset, std::uint64_t length) {
+    if (const int code = enter(true, "fallocate"); code < 0) {
+        return code;
+    }
+    const OpenFile *open = file(fd);
+    if (open == nullptr) {
+        return -EBADF;
+    }
+    Node &node = nodes_[open->node];
+    if (node.now.size() < offset + length) {
+        node.now.resize(offset + length);
+        node.pending.push_back({++sequence_, true, offset + length, {}, {}});
+    }
+    return 0;
+}
+
+int Disk::ftruncate(int fd, std::uint64_t length) {
+    if (const int code = enter(true, "ftruncate"); code < 0) {
+        return code;
+    }
+    const OpenFile *open = file(fd);
+    if (open == nullptr) {
+        return -EBADF;
+    }
+    Node &node = nodes_[open->node];
+    node.now.resize(length);
+    node.pending.push_back({++sequence_, true, length, {}, {}});
+    return 0;
+}
+
+// Paths: relative to a directory, or from the root; one level at a time is all that is needed.
+int Disk::resolve(int dir, const char *path, int &parent, std::string &leaf) {
+    int at = 0;
+    if (dir != AT_FDCWD) {
+        const OpenFile *open = file(dir);
+        if (open == nullptr || !nodes_[open->node].directory) {
+            return -EBADF;
+        }
+        at = open->node;
+    }
+    std::string rest = path;
+    if (!rest.empty() && rest[0] == '/') {
+        at = 0;
+        rest.erase(0, 1);
+    }
+    for (std::size_t slash; (slash = rest.find('/')) != std::string::npos;) {
+        const auto found = nodes_[at].names_now.find(rest.substr(0, slash));
+        if (found == nodes_[at].names_now.end()) {
+            return -ENOENT;
+        }
+        at = found->second;
+        if (!nodes_[at].directory) {
+            return -ENOTDIR;
+        }
+        rest.erase(0, slash + 1);
+    }
+    parent = at;
+    leaf = rest;
+    return 0;
+}
+
+int Disk::open(int dir, const char *path, int flags, mode_t) {
+    const bool change = (flags & (O_CREAT | O_TRUNC)) != 0;
+    if (const int code = enter(change, "open"); code < 0) {
+        return code;
+    }
+    int parent = 0;
+    std::string leaf;
+    if (const int code = resolve(dir, path, parent, leaf); code < 0) {
+        return code;
+    }
+    int node = -1;
+    if (leaf.empty() || leaf == ".") {
+        node = parent;
+    } else if (leaf == "..") {
+        node = nodes_[parent].parent;
+    } else if (const auto found = nodes_[parent].names_now.find(leaf);
+               found != nodes_[parent].names_now.end()) {
+        if ((flags & O_CREAT) != 0 && (flags & O_EXCL) != 0) {
+            return -EEXIST;
+        }
+        node = found->second;
+        if ((flags & O_TRUNC) != 0 && !nodes_[node].now.empty()) {
+            nodes_[node].now.clear();
+            nodes_[node].pending.push_back({++sequence_, true, 0, {}, {}});
+        }
+    } else if ((flags & O_CREAT) != 0) {
+        node = static_cast<int>(nodes_.size());
+        nodes_.emplace_back();
+        nodes_[node].parent = parent;
+        nodes_[parent].names_now[leaf] = node;
+        nodes_[parent].naming.push_back({++sequence_, leaf, node, ""});
+        note(leaf.data(), leaf.size());
+    } else {
+        return -ENOENT;
+    }
+    if ((flags & O_DIRECTORY) != 0 && !nodes_[node].directory) {
+        return -ENOTDIR;
+    }
+    const int fd = next_fd_++;
+    open_[fd] = {node, flags};
+    return fd;
+}
+
+int Disk::close(int fd) {
+    const OpenFile *open = file(fd);
+    if (open == nullptr) {
+        return -EBADF;
+    }
+    const auto lock = locks_.find(open->node);
+    if (lock != locks_.end() && lock->second == fd) {
+        locks_.erase(lock);
+    }
+    open_.erase(fd);
+    return 0;
+}
+
+int Disk::fstat(int fd, struct stat *out) {
+    if (const int code = enter(false, "fstat"); code < 0) {
+        return code;
+    }
+    const OpenFile *open = file(fd);
+    if (open == nullptr) {
+        return -EBADF;
+    }
+    *out = {};
+    out->st_size = static_cast<off_t>(nodes_[open->node].now.size());
+    return 0;
+}
+
+int Disk::rename(int from_dir, const char *from, int to_dir, const char *to) {
+    if (const int code = enter(true, "rename"); code < 0) {
+        return code;
+    }
+    int parent = 0;
+    int to_parent = 0;
+    std::string old_name;
+    std::string new_name;
+    int code = resolve(from_dir, from, parent, old_name);
+    if (code == 0) {
+        code = resolve(to_dir, to, to_parent, new_name);
+    }
+    if (code < 0) {
+        return code;
+    }
+    auto &names = nodes_[parent].names_now;
+    const auto found = names.find(old_name);
+    if (found == names.end() || to_parent != parent) {
+        return found == names.end() ? -ENOENT : -EXDEV;
+    }
+    const int node = found->second;
+    names.erase(found);
+    names[new_name] = node;
+    nodes_[parent].naming.push_back({++sequence_, new_name, node, old_name});
+    note(new_name.data(), new_name.size());
+    return 0;
+}
+
+int Disk::unlink(int dir, const char *path) {
+    if (const int code = enter(true, "unlink"); code < 0) {
+        return code;
+    }
+    int parent = 0;
+    std::string leaf;
+    if (const int code = resolve(dir, path, parent, leaf); code < 0) {
+        return code;
+    }
+    if (nodes_[parent].names_now.erase(leaf) == 0) {
+        return -ENOENT;
+    }
+    nodes_[parent].naming.push_back({++sequence_, "", -1, leaf});
+    note(leaf.data(), leaf.size());
+    return 0;
+}
+
+int Disk::mkdir(int dir, const char *path, mode_t) {
+    if (const int code = enter(true, "mkdir"); code < 0) {
+        return code;
+    }
+    int parent = 0;
+    std::string leaf;
+    if (const int code = resolve(dir, path, parent, leaf); code < 0) {
+        return code;
+    }
+    if (nodes_[parent].names_now.count(leaf) != 0) {
+        return -EEXIST;
+    }
+    const int node = static_cast<int>(nodes_.size());
+    nodes_.emplace_back();
+    nodes_[node].directory = true;
+    nodes_[node].parent = parent;
+    nodes_[parent].names_now[leaf] = node;
+    nodes_[parent].naming.push_back({++sequence_, leaf, node, ""});
+    return 0;
+}
+
+int Disk::list(int dir, std::vector<std::string> &names) {
+    if (const int code = enter(false, "list"); code < 0) {
+        return code;
+    }
+    const OpenFile *open = file(dir);
+    if (open == nullptr) {
+        return -EBADF;
+    }
+    names.clear();
+    for (const auto &[name, node] : nodes_[open->node].names_now) {
+        names.push_back(name);
+    }
+    return 0;
+}
+
+int Disk::lock_exclusive(int fd) {
+    if (const int code = enter(false, "lock"); code < 0) {
+        return code;
+    }
+    const OpenFile *open = file(fd);
+    if (open == nullptr) {
+        return -EBADF;
+    }
+    const auto [at, fresh] = locks_.emplace(open->node, fd);
+    return fresh || at->second == fd ? 0 : -EAGAIN;
+}
+
+int Disk::lock_held(int fd) {
+    const OpenFile *open = file(fd);
+    if (open == nullptr) {
+        return -EBADF;
+    }
+    const auto found = locks_.find(open->node);
+    return found != locks_.end() && found->second != fd ? 1 : 0;
+}
+
+int Disk::advise(int, std::uint64_t, std::uint64_t, int) { return 0; }
+
+int Disk::map_shared(int, std::uint64_t, std::size_t length, bool, void **ret) {
+    if (const int code = enter(false, "map"); code < 0) {
+        return code;
+    }
+    void *page = std::aligned_alloc(4096, (length + 4095) & ~std::size_t{4095});
+    std::memset(page, 0, (length + 4095) & ~std::size_t{4095});
+    maps_.insert(page);
+    *ret = page;
+    return 0;
+}
+
+void Disk::unmap(void *address, std::size_t) {
+    maps_.erase(address);
+    std::free(address);
+}
+
+std::vector<std::uint8_t> *Disk::contents(const std::string &dir, const std::string &name) {
+    const auto at = nodes_[0].names_now.find(dir);
+    if (at == nodes_[0].names_now.end()) {
+        return nullptr;
+    }
+    const auto found = nodes_[at->second].names_now.find(name);
+    return found == nodes_[at->second].names_now.end() ? nullptr : &nodes_[found->second].now;
+}
+
+std::vector<std::string> Disk::names(const std::string &dir) const {
+    std::vector<std::string> list;
+    const auto at = nodes_[0].names_now.find(dir);
+    if (at != nodes_[0].names_now.end()) {
+        for (const auto &[name, node] : nodes_[at->second].names_now) {
+            list.push_back(name);
+        }
+    }
+    return list;
+}
+
+std::unique_ptr<Disk> Disk::crash(Loss loss, Random &random) const {
+    auto after = std::make_unique<Disk>();
+    after->nodes_.resize(nodes_.size());
+    // The moment up to which ordered loss keeps things. Most interesting near the end.
+    std::uint64_t oldest = sequence_ + 1;
+    for (const Node &node : nodes_) {
+        if (!node.pending.empty()) {
+            oldest = std::min(oldest, node.pending.front().sequence);
+        }
+        if (!node.naming.empty()) {
+            oldest = std::min(oldest, node.naming.front().sequence);
+        }
+    }
+    const std::uint64_t moment = oldest + random.below(sequence_ + 2 - oldest);
+    for (std::size_t i = 0; i < nodes_.size(); ++i) {
+        const Node &node = nodes_[i];
+        Node &copy = after->nodes_[i];
+        copy.directory = node.directory;
+        copy.parent = node.parent;
+        copy.names_disk = node.names_disk;
+        copy.disk = node.disk;
+        for (const Naming &op : node.naming) {
+            const bool keep = loss == Loss::none || loss == Loss::data_lost ||
+                              (loss == Loss::prefix && op.sequence < moment) ||
+                              ((loss == Loss::writes || loss == Loss::sectors) &&
+                               random.chance(50));
+            if (!keep) {
+                continue;
+            }
+            if (!op.remove.empty()) {
+                copy.names_disk.erase(op.remove);
+            }
+            if (!op.add.empty()) {
+                copy.names_disk[op.add] = op.node;
+            }
+        }
+        const unsigned density = 10 + 20 * static_cast<unsigned>(random.below(5));
+        for (const Change &op : node.pending) {
+            const bool before = op.sequence < moment;
+            if (loss == Loss::all || loss == Loss::data_lost ||
+                (loss == Loss::prefix && op.sequence > moment)) {
+                continue;
+            }
+            if (op.truncate) {
+                if (loss == Loss::none || loss == Loss::names_only ||
+                    (loss == Loss::prefix && before) ||
+                    ((loss == Loss::writes || loss == Loss::sectors) && random.chance(density))) {
+                    copy.disk.resize(op.offset);
+                }
+                continue;
+            }
+            const std::uint64_t torn_at =
+                op.sequence == moment ? random.below(op.gone.size() + 1) : op.gone.size();
+            bool page = false;
+            for (std::size_t s = 0; s < op.gone.size(); ++s) {
+                const std::uint64_t from = std::max(op.offset, (op.offset / 512 + s) * 512);
+                const std::uint64_t to =
+                    std::min(op.offset + op.bytes.size(), (op.offset / 512 + s + 1) * 512);
+                bool keep = loss == Loss::none || loss == Loss::names_only ||
+                            (loss == Loss::prefix && s < torn_at);
+                if (loss == Loss::sectors) {
+                    keep = random.chance(density);
+                } else if (loss == Loss::writes) {
+                    if (s == 0 || from % 4096 == 0) {
+                        page = random.chance(density);
+                    }
+                    keep = page;
+                }
+                if (keep && !op.gone[s]) {
+                    apply(copy.disk, from, op.bytes.data() + (from - op.offset), to - from);
+                }
+            }
+        }
+        copy.names_now = copy.names_disk;
+        copy.now = copy.disk;
+    }
+    return after;
+}
+
+}  // namespace sim

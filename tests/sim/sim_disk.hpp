@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//
+// A disk in memory, below the library's storage seam, that knows what is durable and what is not.
+//
+// Every write, truncation and directory operation is kept as pending until the call that makes it
+// durable: fsync and fdatasync of the file, RWF_DSYNC for that write alone, fsync of the directory
+// for names (an fsync of a file does NOT make its name durable). crash() gives a disk in one of
+// the states that a power loss may leave. It also counts calls and fails the k-th.
+//
+// One thread at a time.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "backend/syscalls.hpp"
+
+namespace sim {
+
+// SplitMix64: small, and the same on every platform.
+class Random {
+public:
+    explicit Random(std::uint64_t seed) : state_(seed) {}
+    std::uint64_t next() {
+        std::uint64_t z = (state_ += 0x9e3779b97f4a7c15u);
+        z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+        z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+        return z ^ z >> 31;
+    }
+    std::uint64_t below(std::uint64_t n) { return n == 0 ? 0 : next() % n; }
+    bool chance(unsigned percent) { return below(100) < percent; }
+
+private:
+    std::uint64_t state_;
+};
+
+// What happens to unsynced operations.
+enum class Loss {
+    all,         // nothing unsynced survives
+    none,        // everything does
+    prefix,      // in order up to some point, the operation there torn at 512 bytes
+    writes,      // each 4 KiB page of each write, each name: there or not, independently
+    sectors,     // the same for each 512 bytes
+    names_only,  // unsynced data survive, unsynced names do not
+    data_lost,   // unsynced names survive, unsynced data do not
+};
+inline constexpr int kLosses = 7;
+
+struct Fault {
+    std::uint64_t at = ~std::uint64_t{0};  // call index, counted by calls()
+    int code = 0;                          // negative errno; 0 with `limit`: a short transfer
+    bool persistent = false;
+    std::size_t limit = 0;                 // short transfer: at most this many bytes
+};
+
+class Disk final : public libfsys::Syscalls {
+public:
+    Disk();
+    ~Disk() override;
+
+    std::unique_ptr<Disk> crash(Loss loss, Random &random) const;
+
+    // Before each call that changes something.
+    std::function<void()> before_change;
+    // From this change on every call fails with -EIO: the process is dead, for nested crashes.
+    std::uint64_t die_at = ~std::uint64_t{0};
+    bool dead() const { return changes_ >= die_at; }
+    std::uint64_t changes() const { return changes_; }
+    std::uint64_t calls() const { return calls_; }
+    std::uint64_t syncs() const { return syncs_; }
+    std::uint64_t syncs_after_fault() const { return syncs_after_fault_; }
+    bool fault_fired() const { return fired_; }
+    void set_fault(const Fault &fault) {
+        fault_ = fault;
+        fired_ = false;
+        syncs_after_fault_ = 0;
+    }
+    // FNV-1a over all operations and their bytes so far: equal for equal runs.
+    std::uint64_t trace() const { return trace_; }
+
+    // A file as the running system sees it, for tests that damage one.
+    std::vector<std::uint8_t> *contents(const std::string &dir, const std::string &name);
+    std::vector<std::string> names(const std::string &dir) const;
+    std::size_t open_files() const { return open_.size(); }
+
+    ssize_t pread(int fd, void *buffer, std::size_t length, std::uint64_t offset, int rwf) override;
+    ssize_t pwrite(int fd, const void *buffer, std::size_t length, std::uint64_t offset,
+                   int rwf) override;
+    ssize_t preadv(int fd, const iovec *iov, int count, std::uint64_t offset, int rwf) override;
+    ssize_t pwritev(int fd, const iovec *iov, int count, std::uint64_t offset, int rwf) override;
+    int fsync(int fd) override;
+    int fdatasync(int fd) override;
+    int fallocate(int fd, int mode, std::uint64_t offset, std::uint64_t length) override;
+    int ftruncate(int fd, std::uint64_t length) override;
+    int open(int dir, const char *path, int flags, mode_t mode) override;
+    int close(int fd) override;
+    int fstat(int fd, struct stat *out) override;
+    int rename(int from_dir, const char *from, int to_dir, const char *to) override;
+    int unlink(int dir, const char *path) override;
+    int mkdir(int dir, const char *path, mode_t mode) override;
+    int list(int dir, std::vector<std::string> &names) override;
+    int lock_exclusive(int fd) override;
+    int lock_held(int fd) override;
+    int advise(int fd, std::uint64_t offset, std::uint64_t length, int advice) override;
+    int map_shared(int fd, std::uint64_t offset, std::size_t length, bool writable,
+                   void **ret) override;
+    void unmap(void *address, std::size_t length) override;
+
+private:
+    using Bytes = std::vector<std::uint8_t>;
+    struct Change {  // of a file's bytes
+        std::uint64_t sequence;
+        bool truncate;
+        std::uint64_t offset;  // or the new size
+        Bytes bytes;
+        std::vector<bool> gone;  // per 512 bytes: a later durable write covers them
+    };
+    struct Naming {
+        std::uint64_t sequence;
+        std::string add;  // empty: none
+        int node;
+        std::string remove;
+    };
+    struct Node {
+        bool directory = false;
+        int parent = 0;
+        Bytes now;
+        Bytes disk;
+        std::vector<Change> pending;
+        std::map<std::string, int> names_now;
+        std::map<std::string, int> names_disk;
+        std::vector<Naming> naming;
+    };
+    struct OpenFile {
+        int node;
+        int flags;
+    };
+
+    int enter(bool change, const char *what);
+    int resolve(int dir, const char *path, int &parent, std::string &leaf);
+    OpenFile *file(int fd);
+    static void apply(Bytes &to, std::uint64_t offset, const std::uint8_t *bytes,
+                      std::size_t length);
+    void note(const void *bytes, std::size_t length);
+    int sync(int fd, const char *what);
+
+    std::vector<Node> nodes_;
+    std::map<int, OpenFile> open_;
+    std::map<int, int> locks_;  // node -> fd
+    int next_fd_ = 100;
+    std::uint64_t sequence_ = 0;
+    std::uint64_t changes_ = 0;
+    std::uint64_t calls_ = 0;
+    std::uint64_t syncs_ = 0;
+    std::uint64_t syncs_after_fault_ = 0;
+    std::uint64_t trace_ = 0xcbf29ce484222325u;
+    Fault fault_;
+    bool fired_ = false;
+    std::set<void *> maps_;
+};
+
+}  // namespace sim
