@@ -409,7 +409,8 @@ FSYS_API int fsys_wait_any(fsys *handle, const fsys_op *ops, uint32_t count, int
                            uint32_t *ret_index, fsys_result *ret_result) FSYS_NOEXCEPT;
 
 /**
- * Waits until all of `count` ops are done, then takes them all; on -ETIMEDOUT none is taken.
+ * Waits until all of `count` (at most 4096) ops are done, then takes them all; on -ETIMEDOUT none
+ * is taken.
  * Tokens equal to 0 are skipped. Ops submitted with ::FSYS_WAIT_SOON are executed here as one
  * batch. Any thread.
  *
@@ -576,7 +577,7 @@ typedef struct fsys_counters {
     uint64_t slot_waits;   /**< submits that had to wait for a free slot */
     uint64_t in_flight;    /**< ops accepted and not yet completed, now */
     uint64_t latency[3][160]; /**< submit-to-completion times by lane - 1 (INLINE, RING, POOL), of
-                                   every 16th op; bucket bounds by fsys_bucket_bound_ns() */
+                                   every 64th op; bucket bounds by fsys_bucket_bound_ns() */
 } fsys_counters;
 
 /** Copies the counters. Cheap (some hundred loads). Any thread. */
