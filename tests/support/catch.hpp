@@ -16,20 +16,20 @@ inline auto ContainsSubstring(const std::string &part) { return Contains(part); 
 
 #include <string>
 
-namespace fsys::test {
+namespace libfsys::test {
 
 // Says on stdout that the running test case is skipped, and counts it as skipped, not passed.
 // Called through FSYS_SKIP.
 void note_skip(const std::string &reason);
 
-}  // namespace fsys::test
+}  // namespace libfsys::test
 
 // Leaves the current test case (from the test case's own body, not from a helper function) because
 // the machine lacks something. The reason is printed and the case counts as skipped. The SUCCEED
 // keeps the runner's rule that a test case without any assertion has failed.
 #define FSYS_SKIP(reason)                \
     do {                                 \
-        ::fsys::test::note_skip(reason); \
+        ::libfsys::test::note_skip(reason); \
         SUCCEED("skipped");              \
         return;                          \
     } while (false)

@@ -18,7 +18,7 @@ using ListenerBase = Catch::TestEventListenerBase;
 #include <cstdio>
 #include <string>
 
-namespace fsys::test {
+namespace libfsys::test {
 
 namespace {
 
@@ -56,9 +56,9 @@ void note_skip(const std::string &reason) {
     std::fflush(stdout);
 }
 
-}  // namespace fsys::test
+}  // namespace libfsys::test
 
-using fsys::test::CountingListener;
+using libfsys::test::CountingListener;
 CATCH_REGISTER_LISTENER(CountingListener)
 
 int main(int argc, char **argv) {
@@ -69,7 +69,7 @@ int main(int argc, char **argv) {
         return code;
     }
     code = session.run();
-    const auto &counts = fsys::test::counts;
+    const auto &counts = libfsys::test::counts;
     if (counts.passed + counts.failed + counts.skipped == 0) {
         return code;  // a listing, or nothing matched: Catch2's own code is right
     }
