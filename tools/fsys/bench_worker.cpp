@@ -16,7 +16,9 @@
 #include <exception>
 #include <memory>
 #include <mutex>
+#include <system_error>
 #include <thread>
+#include <utility>
 
 namespace cli {
 
@@ -459,19 +461,28 @@ Round run_round(Engine &engine, const Workload &workload, const Subject &subject
         shared.deadline = started + static_cast<std::uint64_t>(seconds * 1e9);
     });
     std::vector<std::thread> threads;
+    const auto fail = [&shared](std::exception_ptr failure) {
+        const std::lock_guard lock(shared.mutex);
+        if (shared.failure == nullptr) {
+            shared.failure = std::move(failure);
+        }
+        shared.stop = true;
+    };
     for (const auto &worker : workers) {
-        threads.emplace_back([&shared, &start, side, worker = worker.get()] {
+        const auto body = [&start, &fail, side, worker = worker.get()] {
             start.arrive_and_wait();
             try {
                 worker->run(side);
             } catch (...) {
-                const std::lock_guard lock(shared.mutex);
-                if (shared.failure == nullptr) {
-                    shared.failure = std::current_exception();
-                }
-                shared.stop = true;
+                fail(std::current_exception());
             }
-        });
+        };
+        try {
+            threads.emplace_back(body);
+        } catch (const std::system_error &) {
+            fail(std::make_exception_ptr(Failure("cannot start a thread", "", -EAGAIN)));
+            start.arrive_and_drop();  // the others must not wait for it
+        }
     }
     for (std::thread &thread : threads) {
         thread.join();

@@ -23,6 +23,7 @@ struct CopyOptions {
     std::string destination;
     std::uint32_t threads = 0;  // 0: as many as processors, 2..8
     std::uint32_t depth = 16;
+    std::uint32_t group_files = 32;  // most small files that a worker has open at a time
     std::uint64_t block = 256 * 1024;
     bool direct = false;
     bool durable = false;

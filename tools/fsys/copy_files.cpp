@@ -44,7 +44,8 @@ public:
         // Big enough that opening costs nothing, small enough that threads end together.
         const std::uint64_t segment = std::max<std::uint64_t>(
             options.depth * std::uint64_t{4}, (std::uint64_t{32} << 20) / options.block);
-        pieces_ = cut_in_pieces(plan.tree, options.block, options.depth, segment);
+        pieces_ = cut_in_pieces(plan.tree, options.block, std::min(options.depth, options.group_files),
+                                segment);
         for (const Piece &piece : pieces_) {
             if (piece.blocks != 0) {
                 ++shared_[piece.entries[0]].segments_left;

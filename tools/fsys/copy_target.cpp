@@ -46,7 +46,7 @@ OpenPair::OpenPair(Engine &engine, const CopyOptions &options, const CopyPlan &p
         }
         throw failure;
     }
-    source_fd_ = Fd(fd);
+    const Fd source_fd(fd);
     struct stat facts {};
     if (fstat(fd, &facts) != 0) {
         throw Failure("cannot read the attributes of", source_path(), -errno);
@@ -81,7 +81,7 @@ OpenPair::OpenPair(Engine &engine, const CopyOptions &options, const CopyPlan &p
     }
     target_fd_ = Fd(fd);
     try {
-        source_file_ = File::from_fd(engine, source_fd_.get(), source_path());
+        source_file_ = File::from_fd(engine, source_fd.get(), source_path());
         target_file_ = File::from_fd(engine, target_fd_.get(), target_path());
         if (options.direct) {
             const fsys_file_details source = source_file_.details();

@@ -50,8 +50,7 @@ private:
     const CopyOptions &options_;
     const CopyPlan &plan_;
     const Entry &entry_;
-    Fd source_fd_;
-    Fd target_fd_;
+    Fd target_fd_;  // for what the engine has no op for: length, mode, times
     File source_file_;
     File target_file_;
     std::string name_;       // final, below the target root

@@ -24,7 +24,7 @@ struct Sides {
         const int follow = plan.is_tree ? O_NOFOLLOW : 0;
         source = open(engine, options, plan.source_root.get(), entry.name, source_path, follow);
         target = open(engine, options, plan.target_root.get(), plan.name_in_target(entry),
-                      target_path, O_NOFOLLOW);
+                      target_path, follow);
     }
 
     static File open(Engine &engine, const CopyOptions &options, int root, const std::string &name,
@@ -55,7 +55,7 @@ public:
         : engine_(engine),
           options_(options),
           plan_(plan),
-          per_batch_(std::max(1u, options.depth / 2))
+          per_batch_(std::clamp(options.depth / 2, 1u, options.group_files))
     {
         const std::uint64_t segment = std::max<std::uint64_t>(
             per_batch_ * std::uint64_t{4}, (std::uint64_t{32} << 20) / options.block);
@@ -69,7 +69,7 @@ public:
         try {
             crew_.run(threads, progress, [this](std::uint32_t) { work(); });
         } catch (Interrupted &stop) {
-            stop.text = "the copy is complete but was not verified to the end";
+            stop.text = "not verified to the end";
             throw;
         }
     }

@@ -5,9 +5,13 @@
 #include "copy.hpp"
 #include "interrupt.hpp"
 
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
 #include <condition_variable>
-#include <csignal>
+#include <system_error>
 #include <thread>
+#include <utility>
 
 namespace cli {
 
@@ -33,18 +37,25 @@ void Crew::run(std::uint32_t threads, Progress &progress,
     std::uint32_t running = threads;
     std::vector<std::thread> crew;
     crew.reserve(threads);
+    const auto body = [&](std::uint32_t index) {
+        try {
+            work(index);
+        } catch (...) {
+            stop(std::current_exception());
+        }
+        const std::lock_guard lock(mutex);
+        if (--running == 0) {
+            ended.notify_one();
+        }
+    };
     for (std::uint32_t index = 0; index < threads; ++index) {
-        crew.emplace_back([&, index] {
-            try {
-                work(index);
-            } catch (...) {
-                stop(std::current_exception());
-            }
+        try {
+            crew.emplace_back(body, index);
+        } catch (const std::system_error &) {  // no more threads: those that run are joined
+            stop(std::make_exception_ptr(Failure("cannot start a worker thread", "", -EAGAIN)));
             const std::lock_guard lock(mutex);
-            if (--running == 0) {
-                ended.notify_one();
-            }
-        });
+            --running;
+        }
     }
     {
         std::unique_lock lock(mutex);

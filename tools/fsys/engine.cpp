@@ -270,7 +270,8 @@ std::string counters_text(const fsys_counters &counters)
     }
     const auto line = [&out](const char *name, std::uint64_t value, const char *meaning) {
         if (value != 0) {
-            out += fmt::format("  {:<16}{:>14}  {}\n", name, human_count(value), meaning);
+            out += fmt::format("  {:<16}{:>14}{}{}\n", name, human_count(value),
+                               *meaning == 0 ? "" : "  ", meaning);
         }
     };
     line("failed", counters.failed, "ops with a negative result");

@@ -153,13 +153,15 @@ void add_size(CLI::App &app, const char *name, std::uint64_t &value, const char 
     app.add_option_function<std::string>(
            name, [name, &value](const std::string &text) { value = parse_size(name, text); },
            description)
-        ->type_name("SIZE");
+        ->type_name("SIZE")
+        ->take_last();
 }
 
 void add_backend(CLI::App &app, std::string &value)
 {
     app.add_option("--backend", value, "auto (default), io_uring or threads")
         ->type_name("NAME")
+        ->take_last()
         ->check([](const std::string &text) {
             return text == "auto" || text == "io_uring" || text == "threads"
                        ? std::string()
@@ -183,7 +185,8 @@ void add_progress(CLI::App &app, ProgressMode &mode)
                mode = found->second;
            },
            "auto (default: on a terminal), always or never")
-        ->type_name("WHEN");
+        ->type_name("WHEN")
+        ->take_last();
 }
 
 template <typename T>
@@ -192,6 +195,7 @@ CLI::Option *add_number(CLI::App &app, const char *name, T &value, T least, T mo
 {
     return app.add_option(name, value, description)
         ->type_name("N")
+        ->take_last()
         ->check([least, most](const std::string &text) {
             T number{};
             return CLI::detail::lexical_cast(text, number) && number >= least && number <= most
@@ -331,9 +335,11 @@ int command_line(int argc, char **argv)
     };
     bench->add_option("--workload", bench_options.workload, "see above")
         ->type_name("NAME")
+        ->take_last()
         ->check(one_of({"nop", "read", "randread", "write", "randwrite", "append", "sync"}));
     bench->add_option("--mode", bench_options.mode, "see above")
         ->type_name("NAME")
+        ->take_last()
         ->check(one_of({"auto", "blocking", "wait", "batch", "pipeline"}));
     bench->add_flag("--direct", bench_options.direct, "O_DIRECT, past the page cache");
     add_size(*bench, "--size", bench_options.size,
@@ -346,7 +352,8 @@ int command_line(int argc, char **argv)
                "measured time, both sides together (default 4)");
     bench->add_option("--rate", bench_options.rate,
                       "operations per second of all threads (default: no limit)")
-        ->type_name("N");
+        ->type_name("N")
+        ->take_last();
     bench->add_flag("--overwrite", bench_options.overwrite, "let a write workload destroy FILE");
     add_backend(*bench, bench_options.backend);
     add_progress(*bench, bench_progress);

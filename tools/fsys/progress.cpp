@@ -55,7 +55,7 @@ void Progress::draw(std::uint64_t bytes, std::uint64_t files, bool now)
             ? clock_seconds(seconds * (1 - fraction) / fraction)
             : std::string("--:--");
     const std::string text = fmt::format(
-        " {:3.0f}%  {} of {}  {}/{} files  {}  ETA {}", fraction * 100, human_bytes(bytes),
+        " {:3.0f}%  {:>9} of {}  {}/{} files  {:>11}  ETA {}", fraction * 100, human_bytes(bytes),
         human_bytes(total_bytes_), human_count(files), human_count(total_files_),
         human_rate(rate), eta);
     const int room = (in_place_ ? terminal_width(STDERR_FILENO) : 100) - 1;
