@@ -15,6 +15,8 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <ctime>
+#include <new>
 #include <system_error>
 
 #include "backend/threads/inline_queue.hpp"
@@ -58,6 +60,11 @@ int Driver::open_queue() {
     }
     const std::lock_guard lock(facts_mutex_);
     facts_ = queue_->facts();
+    {
+        const std::lock_guard control_lock(control_mutex_);
+        controls_.reserve(64);
+        controls_now_.reserve(64);
+    }
     results_.resize(kResults);
     backlog_.reserve(engine_.config.max_ops);
     free_places_.resize(facts_.registered_files);
@@ -87,7 +94,7 @@ int Driver::start() {
                 while (state_.load(std::memory_order_acquire) == kIdle) {
                     futex_wait(&state_, kIdle, Deadline::never());
                 }
-            } catch (const std::system_error &) {
+            } catch (const std::exception &) {
                 start_error_ = -EAGAIN;
                 state_.store(kFailed, std::memory_order_release);
             }
@@ -364,24 +371,46 @@ int Driver::turn(std::int64_t wait_ns) {
 
 // ------------------------------------------------------------------ requests of other threads
 
-void Driver::request_cancel(std::uint32_t op, std::uint64_t word) {
-    {
-        const std::lock_guard lock(control_mutex_);
-        controls_.push_back({What::kCancel, op, word});
-        ++controls_asked_;
-        controls_pending_.store(1, std::memory_order_seq_cst);
+// Closing and cancelling must work without memory, too: a list that cannot grow is waited for, since
+// the driver empties it and leaves its room. False when the driver does not come for a second.
+bool Driver::ask(const Control &control, std::uint32_t *ret_ticket) {
+    for (int tries = 0; tries < 1000; ++tries) {
+        bool room = false;
+        {
+            const std::lock_guard lock(control_mutex_);
+            room = controls_.size() < controls_.capacity();
+            if (!room) {
+                try {
+                    controls_.reserve(std::max<std::size_t>(64, 2 * controls_.size()));
+                    room = true;
+                } catch (const std::bad_alloc &) {
+                }
+            }
+            if (room) {
+                controls_.push_back(control);
+                const auto ticket = static_cast<std::uint32_t>(++controls_asked_);
+                if (ret_ticket != nullptr) {
+                    *ret_ticket = ticket;
+                }
+                controls_pending_.store(1, std::memory_order_seq_cst);
+            }
+        }
+        engine_.ring_bell();
+        if (room) {
+            return true;
+        }
+        const timespec pause{0, 1'000'000};
+        ::nanosleep(&pause, nullptr);
     }
-    engine_.ring_bell();
+    return false;
+}
+
+void Driver::request_cancel(std::uint32_t op, std::uint64_t word) {
+    ask({What::kCancel, op, word});
 }
 
 void Driver::register_arena(void *base, std::size_t size) {
-    {
-        const std::lock_guard lock(control_mutex_);
-        controls_.push_back({What::kArena, reinterpret_cast<std::uint64_t>(base), size});
-        ++controls_asked_;
-        controls_pending_.store(1, std::memory_order_seq_cst);
-    }
-    engine_.ring_bell();
+    ask({What::kArena, reinterpret_cast<std::uint64_t>(base), size});
 }
 
 void Driver::unregister_file(int place) {
@@ -391,14 +420,7 @@ void Driver::unregister_file(int place) {
         return;
     }
     std::uint32_t ticket = 0;
-    {
-        const std::lock_guard lock(control_mutex_);
-        controls_.push_back(control);
-        ticket = static_cast<std::uint32_t>(++controls_asked_);
-        controls_pending_.store(1, std::memory_order_seq_cst);
-    }
-    engine_.ring_bell();
-    if (engine_.config.caller_driven) {
+    if (!ask(control, &ticket) || engine_.config.caller_driven) {
         return;  // the driver thread may be anywhere; it unregisters at its next poll
     }
     for (;;) {

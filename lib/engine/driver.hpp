@@ -79,6 +79,7 @@ private:
     void on_result(std::uint32_t index, std::int32_t result, Publisher &out);
     void requeue(std::uint32_t index);
     int registered_place(Target &target);
+    bool ask(const Control &control, std::uint32_t *ret_ticket = nullptr);
 
     Engine &engine_;
     std::atomic<int> state_{kIdle};

@@ -41,7 +41,7 @@ int Poller::start() {
     }
     try {
         thread_ = std::thread([this] { work(); });
-    } catch (const std::system_error &) {
+    } catch (const std::exception &) {
         return -EAGAIN;
     }
     return 0;

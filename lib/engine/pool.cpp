@@ -25,8 +25,8 @@ bool Pool::make_room() {
         try {
             threads_.emplace_back([this] { work(); });
             ++running_;
-        } catch (const std::system_error &) {
-            // No more threads in this process: those that run will get to it.
+        } catch (const std::exception &) {
+            // No more threads in this process, or no memory for one: those that run get to it.
         }
     }
     return running_ != 0;

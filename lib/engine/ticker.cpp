@@ -23,7 +23,8 @@ bool Ticker::wake() {
         try {
             thread_ = std::thread([this] { work(); });
             started_ = true;
-        } catch (const std::system_error &) {
+        } catch (const std::exception &) {
+            // No thread, or no memory for one: false, and the op is published at once.
         }
     }
     return started_;
@@ -35,6 +36,7 @@ void Ticker::work() {
         const timespec tick{0, kTickNs};
         ::nanosleep(&tick, nullptr);
         const bool active = pending_.exchange(0, std::memory_order_seq_cst) != 0;
+        heavy_barrier();
         bool waiting = false;
         engine_.each_op([&](std::uint32_t index, std::uint64_t word) {
             if (op_word::state(word) != OpState::kQueued || (word & op_word::kListed) != 0) {
