@@ -251,7 +251,7 @@ static void blocking(void) {
     EXPECT(fsys_read(file, memory, 1, UINT64_MAX, 0), -EINVAL);
     EXPECT(fsys_read(file, memory, 1, INT64_MAX, 0), -EINVAL);
     EXPECT(fsys_read(file, memory, 1, 0, UNKNOWN_FLAG), FSYS_E_BAD_FLAG);
-    EXPECT(fsys_read(file, memory, 1, 0, FSYS_DURABLE), -EINVAL);
+    EXPECT(fsys_read(file, memory, 1, 0, FSYS_DURABLE), FSYS_E_BAD_FLAG); /* another call's flag */
     EXPECT(fsys_read(file, memory, INT64_MAX, 0, 0), 10); /* more room is claimed than there is */
     EXPECT(fsys_read(file, memory, 100, 0, FSYS_EXACT), FSYS_E_SHORT);
     EXPECT(fsys_read(file, (void *)(uintptr_t)64, 8, 0, 0), -EFAULT);
@@ -300,7 +300,7 @@ static void observing(void) {
     EXPECT(fsys_cause(handle, text, sizeof text), 0);
     EXPECT(text[0], 0);
     EXPECT(fsys_cause(handle, NULL, 0) == 0 || fsys_cause(handle, NULL, 0) == -EINVAL, 1);
-    EXPECT(fsys_cause(handle, NULL, 100), -EINVAL);
+    EXPECT(fsys_cause(handle, NULL, 100), 0);  /* only its length is asked for */
     for (int code = -5000; code < 5000; code++) {
         CHECK(fsys_strerror(code) != NULL && fsys_strerror(code)[0] != 0);
         CHECK(fsys_error_name(code) != NULL && fsys_error_name(code)[0] != 0);
