@@ -146,6 +146,13 @@ int Syscalls::advise(int fd, std::uint64_t offset, std::uint64_t length, int adv
     return -::posix_fadvise(fd, static_cast<off_t>(offset), static_cast<off_t>(length), advice);
 }
 
+int Syscalls::unlock(int fd) {
+    struct flock region{};
+    region.l_type = F_UNLCK;
+    region.l_whence = SEEK_SET;
+    return checked(::fcntl(fd, F_OFD_SETLK, &region));
+}
+
 int Syscalls::lock_held(int fd) {
     struct flock region{};
     region.l_type = F_WRLCK;

@@ -54,6 +54,7 @@ public:
     virtual int advise(int fd, std::uint64_t offset, std::uint64_t length, int advice);
 
     // -- the journal's live page, which processes share. `ret` is not written on failure.
+    virtual int unlock(int fd);     // for every duplicate of the descriptor, in fork children too
     virtual int lock_held(int fd);  // 1 when another descriptor holds lock_exclusive(), else 0
     virtual int map_shared(int fd, std::uint64_t offset, std::size_t length, bool writable,
                            void **ret);

@@ -280,6 +280,7 @@ private:
     void resume(Lsn tail);
     int restart(Lsn at, bool raise_epoch);
     int drop_front(Lsn below);
+    int complete_header(Live &live);
     int save_pins();
     int load_pins();
     Lsn pin_floor(Lsn below);

@@ -55,7 +55,8 @@ LogBuffer::~LogBuffer() {
     }
 }
 
-void LogBuffer::clear_marks() {
+void LogBuffer::restart(Lsn origin) {
+    origin_ = origin;
     for (std::uint64_t i = 0; i <= mask_ >> 5; ++i) {
         marks_[i].store(0, std::memory_order_relaxed);
     }

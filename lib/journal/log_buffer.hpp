@@ -29,7 +29,8 @@ public:
 
     int create(std::uint64_t bytes);  // a power of two, at least 64 KiB
     std::uint64_t size() const { return mask_ + 1; }
-    unsigned char *at(Lsn lsn) const { return ring_ + (lsn & mask_); }
+    // Blocks begin at origin + k * block; O_DIRECT wants them aligned in memory as well.
+    unsigned char *at(Lsn lsn) const { return ring_ + ((lsn - origin_) & mask_); }
 
     // Two frames never begin in the same 32 bytes: the shortest is 40 long. Bit 0 says that the
     // atomic group goes on behind this frame; ends are multiples of 8.
@@ -42,14 +43,15 @@ public:
         group_more = (value & 1u) != 0;
         return value > start ? value & ~std::uint64_t{7} : 0;
     }
-    // Forgets all marks. Only while nobody appends: positions may then start again lower.
-    void clear_marks();
+    // Forgets all marks; positions begin at `origin`. Only while nobody appends.
+    void restart(Lsn origin);
 
 private:
-    std::atomic<std::uint64_t> &mark(Lsn lsn) const { return marks_[(lsn & mask_) >> 5]; }
+    std::atomic<std::uint64_t> &mark(Lsn lsn) const { return marks_[((lsn - origin_) & mask_) >> 5]; }
 
     unsigned char *ring_ = nullptr;
     std::uint64_t mask_ = 0;
+    Lsn origin_ = 0;
     std::unique_ptr<std::atomic<std::uint64_t>[]> marks_;
 };
 

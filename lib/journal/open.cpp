@@ -150,6 +150,7 @@ int Journal::recover(RecoveryReport &report) {
     released_ = published_ = written_ = durable_ = end;
     code = buffer_.create(options_.buffer_bytes);
     if (code == 0) {
+        buffer_.restart(end);
         code = begin_epoch();
     }
     report.epoch = epoch_;
@@ -422,6 +423,7 @@ int Journal::close() {
     }
     closed_.store(true, std::memory_order_release);
     wake_everyone();
+    store_.unlock();
     abandon();
     return code;
 }

@@ -214,6 +214,17 @@ Got Reader::locate(Record &ret, bool &moved) {
     }
     if (at_ >= shape_.limit) {
         // Behind this segment's end, and no other holds the position.
+        if (live_ != nullptr && behind == files_.end()) {
+            code_ = refresh();
+            if (code_ < 0) {
+                return Got::error;
+            }
+            if (files_.empty() || files_.back().number != file.number) {
+                in_segment_ = false;
+                moved = true;
+                return Got::record;
+            }
+        }
         if (live_ != nullptr && at_ >= bound()) {
             in_segment_ = false;
             return Got::end;

@@ -275,6 +275,19 @@ std::map<std::string, Pin> Journal::pins() {
     return pins_;
 }
 
+// Opening reads only the last headers; older segments are known by name until somebody asks.
+int Journal::complete_header(Live &live) {
+    if (live.header.epoch != 0) {
+        return 0;
+    }
+    SegmentHeader header;
+    const int code = store_.read_header(live.name, header);
+    if (code == 0) {
+        live.header = header;
+    }
+    return code == -EBADMSG ? kCorrupt : code;
+}
+
 // -------------------------------------------------------- beginning a new segment
 
 // With maintain_mutex_. Stops appends, makes everything durable, leaves the baton held. On failure
@@ -326,6 +339,9 @@ int Journal::restart(Lsn at, bool raise_epoch) {
         }
         if (!live.empty()) {
             Live &last = live.back();
+            if (const int code = complete_header(last); code < 0) {
+                return fail("reading the header of a predecessor of", code, at, written_raw_);
+            }
             if (last.end > at || !last.sealed) {
                 cut_name = last.name;
                 cut_bytes = kHeaderBlock + (at - last.header.first_lsn);
@@ -374,7 +390,7 @@ int Journal::restart(Lsn at, bool raise_epoch) {
         key_ = frame_key(uuid_, epoch_);
     }
     base_ = at;
-    buffer_.clear_marks();
+    buffer_.restart(at);
     crossings_.clear();
     frontier_ = group_end_ = written_raw_ = durable_raw_ = at;
     dirty_ = false;
@@ -432,8 +448,9 @@ int Journal::truncate_after(Lsn lsn) {
     Lsn end = 0;
     {
         const std::lock_guard lock(segments_mutex_);
-        for (const Live &live : live_segments_) {
-            if (live.header.first_lsn <= lsn && lsn <= live.end) {
+        for (Live &live : live_segments_) {
+            if (code == 0 && live.header.first_lsn <= lsn && lsn <= live.end) {
+                code = complete_header(live);
                 header = live.header;
                 name = live.name;
                 end = live.end;
@@ -442,7 +459,7 @@ int Journal::truncate_after(Lsn lsn) {
             }
         }
     }
-    if (!boundary && !name.empty()) {
+    if (code == 0 && !boundary && !name.empty()) {
         SegmentBytes bytes;
         code = bytes.open(store_, name, false);
         SegmentShape shape = SegmentShape::of(header);
@@ -485,7 +502,8 @@ Lsn Journal::first() {
 std::vector<SegmentInfo> Journal::segments() {
     const std::lock_guard lock(segments_mutex_);
     std::vector<SegmentInfo> list;
-    for (const Live &live : live_segments_) {
+    for (Live &live : live_segments_) {
+        complete_header(live);  // epoch 0 in the list when it cannot be read
         list.push_back({live.name, live.header.number, live.header.epoch,
                         kHeaderBlock + (live.end - live.header.first_lsn), live.header.first_lsn,
                         live.end, live.sealed});

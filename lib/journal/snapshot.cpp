@@ -23,6 +23,11 @@ int Journal::snapshot(Lsn upto, const std::string &path) {
     std::vector<Live> list;
     {
         const std::lock_guard lock(segments_mutex_);
+        for (Live &live : live_segments_) {
+            if (const int code = complete_header(live); code < 0) {
+                return code;
+            }
+        }
         list.assign(live_segments_.begin(), live_segments_.end());
     }
     if (end > durable || end < list.front().header.first_lsn) {

@@ -59,17 +59,14 @@ int read_fully(Syscalls &sys, int fd, void *data, std::size_t length, std::uint6
     done = 0;
     for (int idle = 0; done < length;) {
         const ssize_t n = sys.pread(fd, bytes + done, length - done, offset + done, 0);
-        if (n == 0) {
+        // An O_DIRECT read ends off the alignment only at the end of the file; asking again from
+        // there is EINVAL. A buffered one may end anywhere, and is asked again.
+        if (n == 0 || (n == -EINVAL && done % 512 != 0)) {
             return 0;
         }
         if (n > 0) {
             done += static_cast<std::size_t>(n);
             idle = 0;
-            // An O_DIRECT read that ends off the alignment has met the end of the file; asking
-            // again from there would be EINVAL.
-            if (done % 512 != 0 && done < length) {
-                return 0;
-            }
         } else if (n != -EINTR || ++idle > kMaxInterrupts) {
             return static_cast<int>(n);
         }

@@ -105,6 +105,13 @@ public:
     // Opens the directory; with `create` makes it when absent and syncs its parent.
     int open_dir(const std::string &path, bool create);
     int lock();          // -EAGAIN: another writer
+    // Releases the lock also when a fork child still holds the descriptor. close_all() does not:
+    // in a fork child the lock is the parent's.
+    void unlock() {
+        if (lock_) {
+            sys_.unlock(lock_.get());
+        }
+    }
     void close_all() {
         mark_.reset();
         lock_.reset();

@@ -397,6 +397,14 @@ int Disk::lock_exclusive(int fd) {
     return fresh || at->second == fd ? 0 : -EAGAIN;
 }
 
+int Disk::unlock(int fd) {
+    const OpenFile *open = file(fd);
+    if (open != nullptr) {
+        locks_.erase(open->node);
+    }
+    return open != nullptr ? 0 : -EBADF;
+}
+
 int Disk::lock_held(int fd) {
     const OpenFile *open = file(fd);
     if (open == nullptr) {

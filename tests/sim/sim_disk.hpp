@@ -105,6 +105,7 @@ public:
     int mkdir(int dir, const char *path, mode_t mode) override;
     int list(int dir, std::vector<std::string> &names) override;
     int lock_exclusive(int fd) override;
+    int unlock(int fd) override;
     int lock_held(int fd) override;
     int advise(int fd, std::uint64_t offset, std::uint64_t length, int advice) override;
     int map_shared(int fd, std::uint64_t offset, std::size_t length, bool writable,

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//
+// Error sweep: call k of a script fails, for every k, with every errno, once and for ever, and
+// transfers that stop short. After each: no acknowledged record is missing, nothing was promised
+// after the failure, no descriptor leaks, the journal opens again and goes on.
+
+#include "journal/powerloss.hpp"
+#include "support/catch.hpp"
+
+using namespace journal_test;
+
+namespace {
+
+struct Promise {
+    std::vector<std::string> tried;
+    std::size_t acked = 0;
+    bool opened = false;
+};
+
+// Open, commits, a batch, a trim, a rotation, a pin, close, reopen, commit. Returns at once when
+// something fails that cannot be gone on from.
+void script(sim::Disk &disk, const Options &options, Promise &promise) {
+    for (int round = 0; round < 2; ++round) {
+        auto journal = open_journal("/j", options, nullptr, nullptr, disk);
+        if (!journal) {
+            return;
+        }
+        promise.opened = true;
+        const auto commit = [&](std::size_t length) {
+            promise.tried.push_back(record(promise.tried.size(), length));
+            Lsn lsn = 0;
+            if (journal->append(promise.tried.back().data(), promise.tried.back().size(), 0,
+                                &lsn) != 0) {
+                promise.tried.pop_back();  // refused before it had a place
+                return false;
+            }
+            if (journal->sync(lsn, 2'000'000'000) != 0) {
+                return false;
+            }
+            promise.acked = promise.tried.size();
+            return true;
+        };
+        bool good = commit(100) && commit(1500);
+        for (int i = 0; good && i < 5; ++i) {
+            good = commit(900);
+        }
+        if (good) {
+            good = journal->rotate() == 0 && commit(50) &&
+                   journal->pin("p", journal->first(), 0) == 0 && journal->unpin("p") == 0 &&
+                   journal->trim(journal->first()) == 0;
+        }
+        if (journal->stat().poisoned) {
+            // Sticky: later work is refused, whatever the disk does now.
+            REQUIRE(journal->append("x", 1, 0, nullptr) == kPoisoned);
+            REQUIRE(journal->close() == kPoisoned);
+            return;
+        }
+        const int closed = journal->close();
+        if (closed != 0) {
+            return;
+        }
+    }
+}
+
+void judge(sim::Disk &disk, const Options &options, const Promise &promise) {
+    RecoveryReport report;
+    int code = 0;
+    auto journal = open_journal("/j", options, &report, &code, disk);
+    if (!journal) {
+        FAIL("reopening gave " << code << ": " << report.text);
+    }
+    std::unique_ptr<Reader> reader;
+    REQUIRE(Reader::open(*journal, 0, Bound::durable, reader) == 0);
+    const Read read = read_all(*reader);
+    REQUIRE(read.last == Got::end);
+    REQUIRE(read.records.size() >= promise.acked);
+    REQUIRE(read.records.size() <= promise.tried.size());
+    REQUIRE(std::equal(read.records.begin(), read.records.end(), promise.tried.begin()));
+    reader.reset();
+    REQUIRE(journal->commit("on", 2, 0, -1, nullptr) == 0);
+    REQUIRE(journal->close() == 0);
+    REQUIRE(disk.open_files() == 0);
+}
+
+}  // namespace
+
+TEST_CASE("R12: error sweep over every call, errno, once and for ever", "[journal][faults]") {
+    sim::Random random(3);
+    std::size_t runs = 0;
+    for (const IoMode mode : {IoMode::buffered, IoMode::direct}) {
+        Options options = small(4096, mode);
+        options.append_timeout_ns = 1'000'000'000;
+        sim::Disk clean;
+        Promise whole;
+        script(clean, options, whole);
+        REQUIRE(whole.acked == 16);
+        const std::uint64_t calls = clean.calls();
+        REQUIRE(calls > 150);
+        for (const int code : {-EIO, -ENOSPC, -EDQUOT, -EFBIG, -EROFS, -ENODATA, -ETIMEDOUT,
+                               -EAGAIN, -EINTR, -ECANCELED, -ENOMEM, -EBADF}) {
+            for (const bool persistent : {false, true}) {
+                for (std::uint64_t k = 0; k < calls; ++k) {
+                    sim::Disk disk;
+                    disk.set_fault({k, code, persistent, 0});
+                    Promise promise;
+                    script(disk, options, promise);
+                    disk.set_fault({});
+                    // Both ways on: the process died and the cache lives; or power was lost too.
+                    auto dark = disk.crash(sim::Loss::all, random);
+                    judge(disk, options, promise);
+                    judge(*dark, options, promise);
+                    ++runs;
+                }
+            }
+        }
+        for (const std::size_t limit : {std::size_t{1}, std::size_t{512}, std::size_t{2048}}) {
+            for (const bool persistent : {false, true}) {
+                for (std::uint64_t k = 0; k < calls; ++k) {
+                    sim::Disk disk;
+                    disk.set_fault({k, 0, persistent, limit});
+                    Promise promise;
+                    script(disk, options, promise);
+                    // Short transfers are continued: nothing fails.
+                    REQUIRE(promise.acked == 16);
+                    disk.set_fault({});
+                    judge(disk, options, promise);
+                    ++runs;
+                }
+            }
+        }
+    }
+    REQUIRE(runs > 9000);
+}
+
+TEST_CASE("R13: an error of the watermark in strict mode is a failed commit", "[journal][faults]") {
+    sim::Disk disk;
+    Options options = small(65536);
+    options.strict = true;
+    auto journal = open_journal("/j", options, nullptr, nullptr, disk);
+    REQUIRE(journal);
+    REQUIRE(journal->commit("one", 3, 0, -1, nullptr) == 0);
+    // Of a commit in strict mode: write, sync, watermark write, watermark sync.
+    disk.set_fault({disk.calls() + 3, -EIO, false, 0});
+    REQUIRE(journal->commit("two", 3, 0, -1, nullptr) < 0);
+    REQUIRE(disk.fault_fired());
+    REQUIRE(journal->stat().poisoned);
+}

@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//
+// Followers: same process and another, durable and written bound, woken, across rotation, trim and
+// a change of writer; a read-only open beside a writer.
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "journal/scratch.hpp"
+#include "support/catch.hpp"
+
+using namespace journal_test;
+
+TEST_CASE("a follower in this process sees every durable record, in order, and only those",
+          "[journal][follow]") {
+    Scratch dir;
+    auto journal = open_journal(dir / "j", small(16384));
+    REQUIRE(journal);
+    std::vector<std::string> seen;
+    std::atomic<int> wrong{0};
+    constexpr std::size_t kCount = 600;
+    std::unique_ptr<Reader> reader;
+    REQUIRE(Reader::open(*journal, 0, Bound::durable, reader) == 0);
+    std::thread follower([&] {
+        Record found;
+        while (seen.size() < kCount) {
+            const Got got = reader->wait(found, 10'000'000'000);
+            if (got != Got::record) {
+                ++wrong;
+                return;
+            }
+            wrong += found.lsn > journal->durable();
+            seen.emplace_back(static_cast<const char *>(found.data), found.length);
+        }
+    });
+    std::vector<std::string> want;
+    for (std::size_t i = 0; i < kCount; ++i) {
+        want.push_back(record(i, 100 + i % 400));
+        Lsn lsn = 0;
+        REQUIRE(journal->append(want.back().data(), want.back().size(), 0, &lsn) == 0);
+        if (i % 5 == 4) {
+            REQUIRE(journal->sync(lsn, -1) == 0);
+        }
+        if (i % 97 == 0) {
+            REQUIRE(journal->rotate() == 0);
+        }
+    }
+    REQUIRE(journal->sync(journal->frontier().reserved, -1) == 0);
+    follower.join();
+    REQUIRE(wrong == 0);
+    REQUIRE(seen == want);
+}
+
+TEST_CASE("the written bound runs ahead of the durable one", "[journal][follow]") {
+    Scratch dir;
+    auto journal = open_journal(dir / "j", small());
+    REQUIRE(journal);
+    std::unique_ptr<Reader> written;
+    std::unique_ptr<Reader> durable;
+    REQUIRE(Reader::open(*journal, 0, Bound::written, written) == 0);
+    REQUIRE(Reader::open(*journal, 0, Bound::durable, durable) == 0);
+    Lsn lsn = 0;
+    REQUIRE(journal->append("early", 5, 0, &lsn) == 0);
+    Record found;
+    REQUIRE(written->next(found) == Got::end);
+    REQUIRE(journal->write_out() == 0);
+    REQUIRE(written->next(found) == Got::record);
+    REQUIRE(found.lsn == lsn);
+    REQUIRE(durable->next(found) == Got::end);
+    REQUIRE(durable->wait(found, 1'000'000) == Got::end);
+    REQUIRE(journal->sync(lsn, -1) == 0);
+    REQUIRE(durable->next(found) == Got::record);
+}
+
+TEST_CASE("a follower in another process is woken, not polled, and outlives its writer",
+          "[journal][follow]") {
+    Scratch dir;
+    auto journal = open_journal(dir / "j", small(16384));
+    REQUIRE(journal);
+    const std::string path = dir / "j";
+    int pipes[2];
+    REQUIRE(::pipe(pipes) == 0);
+    const pid_t child = ::fork();
+    if (child == 0) {
+        ::close(pipes[0]);
+        std::unique_ptr<Reader> reader;
+        RecoveryReport report;
+        if (Reader::open(real_syscalls(), path, 0, Bound::durable, &report, reader) != 0 ||
+            !reader->follows()) {
+            ::_exit(2);
+        }
+        char ready = 'r';
+        if (::write(pipes[1], &ready, 1) != 1) {
+            ::_exit(3);
+        }
+        // A wait of ten seconds: only a wake-up makes this quick.
+        for (std::uint64_t n = 0; n < 400; ++n) {
+            Record found;
+            if (reader->wait(found, 10'000'000'000) != Got::record ||
+                std::string(static_cast<const char *>(found.data), found.length) !=
+                    record(n, 60 + n % 300)) {
+                ::_exit(4);
+            }
+        }
+        ::_exit(0);
+    }
+    ::close(pipes[1]);
+    char ready = 0;
+    REQUIRE(::read(pipes[0], &ready, 1) == 1);
+    for (std::uint64_t n = 0; n < 400; ++n) {
+        const std::string text = record(n, 60 + n % 300);
+        REQUIRE(journal->commit(text.data(), text.size(), 0, -1, nullptr) == 0);
+        if (n == 200) {
+            // A new writer: the follower goes on across the epoch.
+            REQUIRE(journal->close() == 0);
+            journal = open_journal(path, small(16384));
+            REQUIRE(journal);
+        }
+    }
+    int status = -1;
+    REQUIRE(::waitpid(child, &status, 0) == child);
+    REQUIRE(WIFEXITED(status));
+    REQUIRE(WEXITSTATUS(status) == 0);
+    ::close(pipes[0]);
+}
+
+TEST_CASE("a follower that was overtaken by trimming is told the first LSN there is",
+          "[journal][follow]") {
+    Scratch dir;
+    auto journal = open_journal(dir / "j", small(8192));
+    REQUIRE(journal);
+    std::unique_ptr<Reader> reader;
+    REQUIRE(Reader::open(*journal, 0, Bound::durable, reader) == 0);
+    Lsn lsn = 0;
+    const auto add = [&](int count) {
+        for (int i = 0; i < count; ++i) {
+            const std::string text = record(static_cast<std::uint64_t>(i), 500);
+            REQUIRE(journal->append(text.data(), text.size(), 0, &lsn) == 0);
+        }
+        REQUIRE(journal->sync(lsn, -1) == 0);
+    };
+    add(5);
+    Record found;
+    REQUIRE(reader->next(found) == Got::record);
+    add(200);
+    REQUIRE(journal->trim(lsn) == 0);
+    add(60);  // recycles what the reader stands in
+    Got got = reader->next(found);
+    // Records that were in its buffer may still come; then the gap, never anything else.
+    int buffered = 0;
+    while (got == Got::record && ++buffered < 40 && found.lsn < journal->first()) {
+        got = reader->next(found);
+    }
+    REQUIRE(got == Got::gap);
+    REQUIRE(found.lsn >= journal->first());
+    const Read rest = read_all(*reader);
+    REQUIRE(rest.last == Got::end);
+    REQUIRE(rest.lsns.back() == lsn);
+}
+
+TEST_CASE("read-only: beside a writer, from a read-only place, without a writer",
+          "[journal][follow]") {
+    Scratch dir;
+    auto journal = open_journal(dir / "j", small());
+    REQUIRE(journal);
+    REQUIRE(journal->commit("one", 3, 0, -1, nullptr) == 0);
+    REQUIRE(journal->append("two", 3, 0, nullptr) == 0);
+    REQUIRE(read_all(dir / "j").records == std::vector<std::string>{"one"});
+    REQUIRE(journal->close() == 0);
+    REQUIRE(read_all(dir / "j").records == std::vector<std::string>{"one", "two"});
+    std::unique_ptr<Reader> reader;
+    REQUIRE(Reader::open(real_syscalls(), dir / "none", 0, Bound::durable, nullptr, reader) ==
+            -ENOENT);
+    std::filesystem::create_directory(dir / "empty");
+    REQUIRE(Reader::open(real_syscalls(), dir / "empty", 0, Bound::durable, nullptr, reader) ==
+            -ENOENT);
+}
+
+TEST_CASE("500 SIGKILLs: every acknowledged record is there, in order", "[journal][kill]") {
+    Scratch dir;
+    const std::string path = dir / "j";
+    constexpr int kThreads = 3;
+    struct Shared {
+        // Last number that each thread was promised; written by the victim, read after its death.
+        std::atomic<std::uint64_t> acked[kThreads];
+        std::atomic<std::uint64_t> tried[kThreads];
+        std::atomic<std::uint64_t> trimmed;
+        std::atomic<int> failed;
+    };
+    const int rounds = std::getenv("FSYS_KILL_ROUNDS") != nullptr
+                           ? std::atoi(std::getenv("FSYS_KILL_ROUNDS"))
+                           : 500;
+    auto *shared = static_cast<Shared *>(::mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE,
+                                                MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+    REQUIRE(shared != MAP_FAILED);
+    new (shared) Shared{};
+    std::uint32_t jitter = 12345;
+    Options options = small(32768);
+    std::uint64_t total = 0;
+    for (int round = 0; round < rounds; ++round) {
+        const pid_t victim = ::fork();
+        if (victim == 0) {
+            auto journal = open_journal(path, options);
+            if (!journal) {
+                shared->failed = 1;
+                ::_exit(1);
+            }
+            std::vector<std::thread> threads;
+            for (int t = 0; t < kThreads; ++t) {
+                threads.emplace_back([&, t] {
+                    for (;;) {
+                        const std::uint64_t n = shared->tried[t].load() + 1;
+                        const std::string text =
+                            record(n * kThreads + static_cast<std::uint64_t>(t), 30 + n % 700);
+                        shared->tried[t] = n;
+                        Lsn lsn = 0;
+                        if (journal->commit(text.data(), text.size(), 0, -1, &lsn) != 0) {
+                            shared->failed = 2;
+                            ::_exit(2);
+                        }
+                        shared->acked[t] = n;
+                        if (t == 0 && n % 40 == 0 && journal->durable() > 65536) {
+                            shared->trimmed = journal->durable() - 65536;
+                            journal->trim(journal->durable() - 65536);
+                        }
+                    }
+                });
+            }
+            for (auto &thread : threads) {
+                thread.join();
+            }
+            ::_exit(3);
+        }
+        jitter = jitter * 1664525 + 1013904223;
+        std::this_thread::sleep_for(std::chrono::microseconds(1000 + (jitter >> 16) % 20000));
+        ::kill(victim, SIGKILL);
+        int status = 0;
+        REQUIRE(::waitpid(victim, &status, 0) == victim);
+        REQUIRE(WIFSIGNALED(status));
+        REQUIRE(shared->failed == 0);
+        RecoveryReport report;
+        int code = 0;
+        auto journal = open_journal(path, options, &report, &code);
+        INFO("round " << round << ": " << report.text);
+        REQUIRE(code == 0);
+        std::unique_ptr<Reader> reader;
+        REQUIRE(Reader::open(*journal, 0, Bound::durable, reader) == 0);
+        const Read read = read_all(*reader);
+        REQUIRE(read.last == Got::end);
+        std::uint64_t last[kThreads] = {};
+        for (const auto &text : read.records) {
+            std::uint64_t id = 0;
+            std::memcpy(&id, text.data(), 8);
+            const auto t = id % kThreads;
+            const std::uint64_t n = id / kThreads;
+            REQUIRE(text == record(id, 30 + n % 700));
+            REQUIRE((last[t] == 0 || n == last[t] + 1));
+            last[t] = n;
+        }
+        for (int t = 0; t < kThreads; ++t) {
+            if (last[t] != 0) {
+                REQUIRE(last[t] >= shared->acked[t]);
+                REQUIRE(last[t] <= shared->tried[t]);
+            } else {
+                REQUIRE(shared->acked[t] == shared->acked[t]);
+                REQUIRE((shared->acked[t] == 0 || read.records.size() > 20));
+            }
+            // What was tried and did not make it gives its number to the next round.
+            shared->tried[t] = std::max(last[t], shared->acked[t].load());
+            shared->acked[t] = shared->tried[t].load();
+            total += last[t] != 0;
+        }
+        reader.reset();
+        REQUIRE(journal->close() == 0);
+    }
+    REQUIRE(total > 0);
+    ::munmap(shared, sizeof(Shared));
+}
