@@ -75,12 +75,23 @@ void Poller::work() {
             const std::lock_guard lock(mutex_);
             waiting.insert(waiting.end(), arriving_.begin(), arriving_.end());
             arriving_.clear();
-            if (stopping_ && waiting.empty()) {
-                return;
-            }
         }
         set.assign(1, pollfd{wake_fd_.load(), POLLIN, 0});
         std::size_t kept = 0;
+        // Back to where cancel can reach it. A cancel that came meanwhile has only set its bit.
+        const auto let_go = [&](std::uint32_t index, const pollfd &ready) {
+            Op &op = engine_.ops[index];
+            const std::uint64_t before = op.word.fetch_xor(
+                op_word::bits(OpState::kClaimed) ^ op_word::bits(OpState::kQueued),
+                memory_order_acq_rel);
+            set.push_back(pollfd{ready.fd, ready.events, 0});
+            waiting[kept++] = index;
+            if ((before & op_word::kCancel) != 0) {
+                Publisher out(engine_);
+                engine_.cancel_op(index, op.word.load(memory_order_acquire), out);
+                wake();
+            }
+        };
         for (const std::uint32_t index : waiting) {
             Op &op = engine_.ops[index];
             const std::uint64_t word = op.word.load(memory_order_acquire);
@@ -98,16 +109,7 @@ void Poller::work() {
             pollfd ready{fd, static_cast<short>(read ? POLLIN : POLLOUT), 0};
             if ((read || write) && ::poll(&ready, 1, 0) == 0) {
                 // Back to where cancel can reach it. A cancel that came meanwhile set its bit.
-                const std::uint64_t before =
-                    op.word.fetch_xor(op_word::bits(OpState::kClaimed) ^
-                                      op_word::bits(OpState::kQueued), memory_order_acq_rel);
-                set.push_back(pollfd{fd, ready.events, 0});
-                waiting[kept++] = index;
-                if ((before & op_word::kCancel) != 0) {
-                    Publisher out(engine_);
-                    engine_.cancel_op(index, op.word.load(memory_order_acquire), out);
-                    wake();
-                }
+                let_go(index, ready);
                 continue;
             }
             // Ready: one transfer that cannot block. POLLOUT on a pipe promises room for PIPE_BUF
@@ -131,10 +133,7 @@ void Poller::work() {
                     if (vectored && n > 0) {
                         consume(op, static_cast<std::size_t>(n));
                     }
-                    op.word.fetch_xor(op_word::bits(OpState::kClaimed) ^
-                                      op_word::bits(OpState::kQueued), memory_order_acq_rel);
-                    set.push_back(pollfd{fd, ready.events, 0});
-                    waiting[kept++] = index;
+                    let_go(index, ready);
                     continue;
                 }
             } else {
@@ -144,6 +143,14 @@ void Poller::work() {
             engine_.complete(op, OpState::kClaimed, outcome, FSYS_LANE_POOL, out);
         }
         waiting.resize(kept);
+        {
+            // Here and not before the work above: one wake may tell of the last cancel and of the
+            // end together. A later stop() finds the descriptor drained and makes it readable.
+            const std::lock_guard lock(mutex_);
+            if (stopping_ && waiting.empty() && arriving_.empty()) {
+                return;
+            }
+        }
         ::poll(set.data(), set.size(), -1);
         if (set[0].revents != 0) {
             std::uint64_t drained;
