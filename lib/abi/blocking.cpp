@@ -18,14 +18,16 @@ using namespace libfsys;
 
 namespace {
 
-std::int64_t run(const Call &call, std::uint32_t opcode, void *buffer, std::size_t length,
+[[gnu::always_inline]] inline std::int64_t run(const Call &call, std::uint32_t opcode, void *buffer, std::size_t length,
                  std::uint64_t offset, std::uint32_t flags) {
     Engine &engine = call.engine();
     const unsigned shard = call.shard();
     const bool sampled = engine.stats.sample(shard);
     const std::int64_t started = sampled ? now_ns() : 0;
     const Outcome outcome =
-        engine.execute(call.target(), opcode, flags, buffer, nullptr, 0, length, offset, 0);
+        opcode == FSYS_OP_SYNC
+            ? engine.execute(call.target(), opcode, flags, nullptr, nullptr, 0, 0, 0, 0)
+            : engine.transfer(*call.target(), opcode, flags, buffer, length, offset);
     engine.stats.op(shard, FSYS_LANE_INLINE, opcode, outcome.result, outcome.done);
     if (sampled) {
         engine.stats.latency(shard, FSYS_LANE_INLINE,

@@ -13,9 +13,11 @@
 #include "abi/handles.hpp"
 
 namespace libfsys {
-namespace {
 
 constinit HandleEntry g_handles[kMostHandles];
+
+namespace {
+
 
 // A place whose state is now RESERVED, or 0.
 std::uint32_t reserve_place() {
@@ -112,6 +114,7 @@ int configure(const fsys_options &o, EngineConfig &config, Detail &detail) {
 }
 
 int open_engine(EngineConfig &config, const char *root, Detail &detail, fsys **ret_handle) {
+    prepare_asymmetric_barrier();
     const std::uint32_t place = reserve_place();
     if (place == 0) {
         return detail.say(-EMFILE, "%u handles are open in this process", kMostHandles - 1);
@@ -144,50 +147,9 @@ int open_engine(EngineConfig &config, const char *root, Detail &detail, fsys **r
 
 }  // namespace
 
-HandleEntry &handle_entry(std::uint32_t place) { return g_handles[place]; }
-
 int open_engine_for_test(EngineConfig config, fsys **ret_handle) {
     Detail detail(nullptr, 0);
     return open_engine(config, nullptr, detail, ret_handle);
-}
-
-bool Call::enter(std::uint32_t place, std::uint64_t generation, bool any_generation) {
-    HandleEntry &entry = g_handles[place];
-    shard_ = current_shard();
-    entry.callers.add(shard_, 1);
-    const std::uint64_t word = entry.word.load(std::memory_order_seq_cst);
-    if ((word & HandleEntry::kStateMask) != HandleEntry::kOpen ||
-        (!any_generation && word >> 2 != generation)) {
-        entry.callers.add(shard_, -1);
-        return false;
-    }
-    entry_ = &entry;
-    instance_ = entry.instance.load(std::memory_order_acquire);
-    if (instance_->engine.forked()) {
-        code_ = FSYS_E_FORKED;
-        return false;
-    }
-    return true;
-}
-
-void Call::enter_engine(std::uint64_t id) {
-    const auto place = static_cast<std::uint32_t>(id >> 4 & (kMostHandles - 1));
-    if ((id & 15) == kKindEngine && place != 0 && enter(place, id >> 14, false)) {
-        code_ = 0;
-    }
-}
-
-void Call::enter_file(std::uint64_t id) {
-    const auto place = static_cast<std::uint32_t>(id >> 4 & (kMostHandles - 1));
-    if ((id & 15) != kKindFile || place == 0 || !enter(place, 0, true)) {
-        return;
-    }
-    generation_ = id >> 34;
-    Target *target = instance_->engine.targets.at(static_cast<std::uint32_t>(id >> 14 & 0xfffff));
-    if (target != nullptr && TargetTable::acquire(*target, generation_, shard_)) {
-        target_ = target;
-        code_ = 0;
-    }
 }
 
 Target *Call::acquire(const fsys_file *file) const {
@@ -232,6 +194,7 @@ int close_engine(fsys *handle) {
         }
         instance = entry->instance.load();
     }
+    heavy_barrier();
     const bool clean = instance->engine.shut_down([entry] { return entry->callers.sum() == 0; });
     if (!clean) {
         // The place stays taken: a thread may still be inside. Memory that the kernel may write to

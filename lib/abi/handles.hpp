@@ -31,12 +31,15 @@ struct HandleEntry {
     enum : std::uint64_t { kFree = 0, kOpen = 1, kClosing = 2, kReserved = 3, kStateMask = 3 };
     std::atomic<std::uint64_t> word{kFree};
     std::atomic<Instance *> instance{nullptr};
-    // Calls inside the library. A caller adds itself, then looks at the word (both seq_cst); the
-    // closer changes the word, then waits for the sum to be 0.
-    ShardedCount<kShards> callers;
+    // Calls inside the library. A caller adds itself, then looks at the word; the closer changes the
+    // word, then waits for the sum to be 0.
+    Presence<kShards> callers;
 };
 
-HandleEntry &handle_entry(std::uint32_t place);
+extern HandleEntry g_handles[kMostHandles];
+
+// For tests: an engine with the seams of `config` in use, behind a public handle. 0 or a code.
+int open_engine_for_test(EngineConfig config, fsys **ret_handle);
 
 // fsys *: | generation 50 | place 10 | kind 4 |
 inline fsys *engine_id(std::uint32_t place, std::uint64_t generation) {
@@ -100,5 +103,45 @@ private:
     unsigned shard_ = 0;
     int code_ = FSYS_E_CLOSED;
 };
+
+// In line: every frame less is a mispredicted return less after the system call.
+inline bool Call::enter(std::uint32_t place, std::uint64_t generation, bool any_generation) {
+    HandleEntry &entry = g_handles[place];
+    shard_ = current_shard();
+    entry.callers.add(shard_, 1);
+    const std::uint64_t word = entry.word.load(std::memory_order_seq_cst);
+    if ((word & HandleEntry::kStateMask) != HandleEntry::kOpen ||
+        (!any_generation && word >> 2 != generation)) {
+        entry.callers.add(shard_, -1);
+        return false;
+    }
+    entry_ = &entry;
+    instance_ = entry.instance.load(std::memory_order_acquire);
+    if (instance_->engine.forked()) {
+        code_ = FSYS_E_FORKED;
+        return false;
+    }
+    return true;
+}
+
+inline void Call::enter_engine(std::uint64_t id) {
+    const auto place = static_cast<std::uint32_t>(id >> 4 & (kMostHandles - 1));
+    if ((id & 15) == kKindEngine && place != 0 && enter(place, id >> 14, false)) {
+        code_ = 0;
+    }
+}
+
+inline void Call::enter_file(std::uint64_t id) {
+    const auto place = static_cast<std::uint32_t>(id >> 4 & (kMostHandles - 1));
+    if ((id & 15) != kKindFile || place == 0 || !enter(place, 0, true)) {
+        return;
+    }
+    generation_ = id >> 34;
+    Target *target = instance_->engine.targets.at(static_cast<std::uint32_t>(id >> 14 & 0xfffff));
+    if (target != nullptr && TargetTable::acquire(*target, generation_, shard_)) {
+        target_ = target;
+        code_ = 0;
+    }
+}
 
 }  // namespace libfsys

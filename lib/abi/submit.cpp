@@ -75,6 +75,14 @@ int fsys_submit(fsys *handle, const fsys_request *requests, uint32_t count,
         // Until the first that is malformed; the engine decides how far a linked run allows.
         std::uint32_t valid = 0;
         int refusal = 0;
+        Target *run = nullptr;
+        std::int64_t owed = 0;
+        const auto settle_run = [&] {
+            if (owed != 0) {
+                run->users.add(call.shard(), owed);
+                owed = 0;
+            }
+        };
         for (; valid < count; ++valid) {
             const fsys_request &r = requests[valid];
             if (r.reserved[0] != 0 || r.reserved[1] != 0) {
@@ -83,7 +91,15 @@ int fsys_submit(fsys *handle, const fsys_request *requests, uint32_t count,
             }
             Target *target = nullptr;
             if (r.opcode != FSYS_OP_NOP || r.file != nullptr) {
-                target = call.acquire(r.file);
+                // A run of requests for one file adds all its users at once, behind the first.
+                if (valid != 0 && r.file == requests[valid - 1].file) {
+                    target = list[valid - 1].target;
+                    ++owed;
+                } else {
+                    settle_run();
+                    target = call.acquire(r.file);
+                    run = target;
+                }
                 if (target == nullptr) {
                     refusal = FSYS_E_CLOSED;
                     break;
@@ -94,6 +110,7 @@ int fsys_submit(fsys *handle, const fsys_request *requests, uint32_t count,
                 list[valid].length = list[valid].offset = 0;
             }
         }
+        settle_run();
         int accepted = 0;
         try {
             accepted = valid == 0 ? refusal : call.engine().submit_many(list, valid, ret_ops);

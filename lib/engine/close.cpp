@@ -70,6 +70,7 @@ int Engine::close_file(Target &target, std::uint64_t generation) {
     if (!target.word.compare_exchange_strong(word, generation << 2 | Target::kClosing)) {
         return FSYS_E_CLOSED;
     }
+    heavy_barrier();
     const auto unused = [&] { return target.users.sum() == 0; };
     if (!unused()) {
         each_op([&](std::uint32_t index, std::uint64_t op) {
@@ -95,6 +96,7 @@ int Engine::close_file(Target &target, std::uint64_t generation) {
     if (!gone) {
         word = generation << 2 | Target::kOrphan;
         target.word.store(word, std::memory_order_seq_cst);
+        heavy_barrier();
         // The last user may have left between the look and the store: then nobody else will close.
         if (!unused() ||
             !target.word.compare_exchange_strong(word, generation << 2 | Target::kClosing)) {

@@ -55,6 +55,7 @@ Engine::Engine(const EngineConfig &c)
       ticker(*this),
       driver(*this),
       alive_page_(map_alive_page()),
+      real_calls_(c.syscalls == nullptr),
       creator_(::pthread_self()) {}
 
 Engine::~Engine() {

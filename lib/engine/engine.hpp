@@ -30,6 +30,7 @@
 #include "engine/target.hpp"
 #include "engine/ticker.hpp"
 #include "fsys/fsys.h"
+#include "platform/raw_syscall.hpp"
 
 namespace libfsys {
 
@@ -82,11 +83,23 @@ public:
 
     void to_queue(std::uint32_t op);
     void wake(const void *futex);
+    // A user of the file less. Runs of the same file cost one atomic.
+    void leave(Target *target) {
+        if (target != left_) {
+            leave_now();
+            left_ = target;
+        }
+        ++left_count_;
+    }
     void flush();
 
 private:
+    void leave_now();
+
     static constexpr unsigned kMost = 64;
     Engine &engine_;
+    Target *left_ = nullptr;
+    std::int64_t left_count_ = 0;
     std::uint32_t newest_ = kNil;
     std::uint32_t oldest_ = kNil;
     unsigned count_ = 0;
@@ -139,6 +152,34 @@ public:
                     iovec *iov, std::uint32_t iov_count, std::uint64_t length, std::uint64_t offset,
                     std::uint64_t already);
     Outcome execute(Op &op);
+    // One whole transfer, the common case in the caller's frame; whatever else comes of it goes on
+    // in execute_from().
+    [[gnu::always_inline]] Outcome transfer(Target &target, std::uint32_t opcode,
+                                            std::uint32_t flags, void *buffer, std::uint64_t length,
+                                            std::uint64_t offset) {
+        if (!real_calls_ || length == 0 || length > kMaxPiece || target.stream ||
+            (flags & FSYS_DURABLE) != 0) {
+            return execute(&target, opcode, flags, buffer, nullptr, 0, length, offset, 0);
+        }
+        const long n = opcode == FSYS_OP_READ ? raw_pread(target.fd, buffer, length, offset)
+                                              : raw_pwrite(target.fd, buffer, length, offset);
+        if (n == static_cast<long>(length)) {
+            return Outcome{n, length, 0};
+        }
+        return execute_from(n, target, opcode, flags, buffer, length, offset);
+    }
+    [[gnu::always_inline]] long nowait_read(int fd, void *buffer, std::uint64_t length,
+                                            std::uint64_t offset) {
+        if (!real_calls_) {
+            return sys.pread(fd, buffer, length, offset, RWF_NOWAIT);
+        }
+        const iovec iov{buffer, length};
+        return raw_syscall(SYS_preadv2, fd, reinterpret_cast<long>(&iov), 1,
+                           static_cast<long>(offset), 0, RWF_NOWAIT);
+    }
+    // Goes on after a first transfer call that returned `n`.
+    Outcome execute_from(std::int64_t n, Target &target, std::uint32_t opcode, std::uint32_t flags,
+                         void *buffer, std::uint64_t length, std::uint64_t offset);
     // What one transfer call returned. True: the op has ended and `out` is final. Shared by every
     // executor, so that short IO, EOF and retries mean the same on all of them.
     bool progress(const Target &target, std::uint32_t opcode, std::uint32_t flags,
@@ -151,7 +192,9 @@ public:
     // what is linked behind it.
     void complete(Op &op, OpState from, const Outcome &outcome, unsigned lane, Publisher &out,
                   OpState to = OpState::kDone);
-    void release_user(Target &target, unsigned shard);
+    void release_user(Target &target, unsigned shard, std::int64_t count = 1);
+    // The part of completing that only looks at the op: result, counters, what its memory saw.
+    void record(Op &op, const Outcome &outcome, unsigned lane, unsigned shard);
 
     // -- waiting.cpp
     int wait(fsys_op token, std::int64_t timeout_ns, fsys_result *result);
@@ -208,6 +251,7 @@ private:
     // One page that a fork child finds zeroed (MADV_WIPEONFORK, Linux 4.14): telling parent from
     // child costs a load, where getpid() costs a system call.
     volatile std::uint32_t *alive_page_;
+    const bool real_calls_;  // no test stands between: `sys` may be passed by
     const pthread_t creator_;
 };
 

@@ -167,16 +167,44 @@ Outcome Engine::execute(Target *target, std::uint32_t opcode, std::uint32_t flag
     return out;
 }
 
+Outcome Engine::execute_from(std::int64_t n, Target &target, std::uint32_t opcode,
+                             std::uint32_t flags, void *buffer, std::uint64_t length,
+                             std::uint64_t offset) {
+    Outcome out;
+    std::uint8_t retries = 0;
+    if (progress(target, opcode, flags, length, n, retries, out)) {
+        return out;
+    }
+    return execute(&target, opcode, flags, buffer, nullptr, 0, length, offset, out.done);
+}
+
 Outcome Engine::execute(Op &op) {
     return execute(op.file(), op.opcode, op.flags, op.buffer, op.iov + op.iov_at,
                    static_cast<std::uint32_t>(op.iov_count - op.iov_at), op.length, op.offset,
                    op.done);
 }
 
-void Engine::release_user(Target &target, unsigned shard) {
-    if (TargetTable::release(target, shard)) {
+void Engine::release_user(Target &target, unsigned shard, std::int64_t count) {
+    if (TargetTable::release(target, shard, count)) {
         finish_file_close(target);
     }
+}
+
+void Engine::record(Op &op, const Outcome &outcome, unsigned lane, unsigned shard) {
+    op.result = outcome.result;
+    op.done = outcome.done;
+    op.step = outcome.step;
+    op.lane = static_cast<std::uint8_t>(lane);
+    declare_access(op);
+    stats.op(shard, lane, op.opcode, outcome.result, outcome.done);
+    if (op.started_ns != 0) {
+        stats.latency(shard, lane, static_cast<std::uint64_t>(now_ns() - op.started_ns));
+    }
+    FSYS_PROBE3(complete, ops.index(op), lane, outcome.result);
+    if (op.iov != nullptr && op.iov != op.inline_iov) {
+        delete[] op.iov;
+    }
+    op.iov = nullptr;
 }
 
 void Engine::complete(Op &op, OpState from, const Outcome &outcome, unsigned lane, Publisher &out,
@@ -187,20 +215,7 @@ void Engine::complete(Op &op, OpState from, const Outcome &outcome, unsigned lan
     // A chain behind a failure is completed here in a loop, not by recursion: it may be as long as
     // the table.
     for (;;) {
-        current->result = now.result;
-        current->done = now.done;
-        current->step = now.step;
-        current->lane = static_cast<std::uint8_t>(lane);
-        declare_access(*current);
-        stats.op(shard, lane, current->opcode, now.result, now.done);
-        if (current->started_ns != 0) {
-            stats.latency(shard, lane, static_cast<std::uint64_t>(now_ns() - current->started_ns));
-        }
-        FSYS_PROBE3(complete, ops.index(*current), lane, now.result);
-        if (current->iov != nullptr && current->iov != current->inline_iov) {
-            delete[] current->iov;
-        }
-        current->iov = nullptr;
+        record(*current, now, lane, shard);
         // Everything that is needed of the op, before it is published: from then on it is its
         // taker's.
         const std::uint32_t link = current->link;
@@ -208,14 +223,17 @@ void Engine::complete(Op &op, OpState from, const Outcome &outcome, unsigned lan
         const bool ok = now.result >= 0;
         const std::uint32_t index = ops.index(*current);
         const bool queue_bound = current->queue_bound;
-        // Before publishing: who has seen the completion may close the file without waiting.
         if (current->file() != nullptr) {
-            release_user(*current->file(), shard);
+            out.leave(current->file());
         }
-        const std::uint64_t before = op_word::finish(current->word, from, to);
         if (queue_bound) {
+            // Nobody can wait for it. A canceller (close) that marks it meanwhile marks in vain; a
+            // plain store may overwrite that. Who reaps it gets it through the queue's release.
+            const std::uint64_t word = current->word.load(memory_order_relaxed);
+            current->word.store(op_word::with_state(word, to), memory_order_release);
             out.to_queue(index);
         } else {
+            const std::uint64_t before = op_word::finish(current->word, from, to);
             if ((before & op_word::kWaiter) != 0) {
                 out.wake(futex_half(current->word));
             }
@@ -269,7 +287,16 @@ void Publisher::wake(const void *futex) {
     futexes_[count_++] = futex;
 }
 
+void Publisher::leave_now() {
+    if (left_ != nullptr) {
+        engine_.release_user(*left_, current_shard(), left_count_);
+        left_ = nullptr;
+        left_count_ = 0;
+    }
+}
+
 void Publisher::flush() {
+    leave_now();
     if (newest_ != kNil) {
         engine_.completions.push(newest_, oldest_);
         newest_ = oldest_ = kNil;

@@ -72,18 +72,50 @@ std::uint32_t OpTable::allocate() {
     return kNil;
 }
 
-void OpTable::free(std::uint32_t index) {
+std::uint32_t OpTable::allocate(std::uint32_t *out, std::uint32_t count) {
+    auto &head = free_[current_shard()].head;
+    std::uint64_t seen = head.load(std::memory_order_acquire);
+    for (;;) {
+        // The links may change under the walk; then the tag has changed too and the exchange fails.
+        std::uint32_t n = 0;
+        std::uint32_t next = index_of(seen);
+        while (n < count && next < capacity_) {
+            out[n++] = next;
+            next = slots_[next].next.load(memory_order_relaxed);
+        }
+        if (n == 0) {
+            break;
+        }
+        if (head.compare_exchange_weak(seen, retag(seen, next), std::memory_order_acquire,
+                                       std::memory_order_acquire)) {
+            return n;
+        }
+    }
+    std::uint32_t n = 0;
+    while (n < count && (out[n] = allocate()) != kNil) {
+        ++n;
+    }
+    return n;
+}
+
+void OpTable::free(const std::uint32_t *indices, std::uint32_t count) {
+    if (count == 0) {
+        return;
+    }
+    for (std::uint32_t i = 0; i + 1 < count; ++i) {
+        slots_[indices[i]].next.store(indices[i + 1], memory_order_relaxed);
+    }
     auto &head = free_[current_shard()].head;
     std::uint64_t seen = head.load(std::memory_order_relaxed);
     do {
-        slots_[index].next.store(index_of(seen), memory_order_relaxed);
+        slots_[indices[count - 1]].next.store(index_of(seen), memory_order_relaxed);
         // seq_cst: ordered before the look at waiters_, which pairs with add_waiter() before the
         // waiter's last try.
-    } while (!head.compare_exchange_weak(seen, retag(seen, index), std::memory_order_seq_cst,
+    } while (!head.compare_exchange_weak(seen, retag(seen, indices[0]), std::memory_order_seq_cst,
                                          std::memory_order_relaxed));
     if (waiters_.load(std::memory_order_seq_cst) != 0) {
         sequence_.fetch_add(1, std::memory_order_seq_cst);
-        futex_wake(&sequence_, 1);
+        futex_wake(&sequence_, static_cast<int>(count));
     }
 }
 

@@ -84,8 +84,12 @@ public:
 
     // A FREE slot, or kNil.
     std::uint32_t allocate();
+    // Up to `count` slots with one exchange; returns how many.
+    std::uint32_t allocate(std::uint32_t *out, std::uint32_t count);
     // Gives back a slot whose word is FREE.
-    void free(std::uint32_t index);
+    void free(std::uint32_t index) { free(&index, 1); }
+    // The same for several with one exchange.
+    void free(const std::uint32_t *indices, std::uint32_t count);
 
     // Waiting for a slot: register, try again, sleep while the sequence stands still.
     void add_waiter() { waiters_.fetch_add(1, std::memory_order_seq_cst); }

@@ -113,17 +113,17 @@ bool take(Word &word, std::uint64_t expected) {
 // must put the slot on the free list.
 template <class Word>
 bool release(Word &word) {
-    std::uint64_t seen = word.load(memory_order_relaxed);
-    for (;;) {
-        const bool listed = (seen & kListed) != 0;
-        const std::uint64_t desired =
-            listed ? (next_generation(seen, OpState::kGone) | kListed)
-                   : next_generation(seen, OpState::kFree);
-        if (word.compare_exchange_weak(seen, desired, memory_order_acq_rel,
-                                       memory_order_relaxed)) {
-            return !listed;
+    std::uint64_t seen = word.load(memory_order_acquire);
+    while ((seen & kListed) != 0) {
+        if (word.compare_exchange_weak(seen, next_generation(seen, OpState::kGone) | kListed,
+                                       memory_order_acq_rel, memory_order_acquire)) {
+            return false;
         }
     }
+    // Not listed, and taken: nobody else changes the word any more, so a plain store will do. The
+    // acquire above pairs with the unlinker's release: its reads of `next` are over.
+    word.store(next_generation(seen, OpState::kFree), memory_order_release);
+    return true;
 }
 
 // Drops the LISTED reference. Returns true when the op had been taken meanwhile, so the caller must

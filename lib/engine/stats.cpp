@@ -9,15 +9,13 @@ namespace libfsys {
 
 void Stats::collect(fsys_counters &out) const {
     for (const Shard &shard : shards_) {
-        for (unsigned lane = 0; lane < 4; ++lane) {
-            for (unsigned op = 0; op < 8; ++op) {
-                out.ops[lane][op] += shard.ops[lane][op].load(std::memory_order_relaxed);
+        for (const Cells *cells : {&shard.owned, &shard.shared}) {
+            for (unsigned i = 0; i < 4 * 8; ++i) {
+                out.ops[i / 8][i % 8] += cells->ops[i].load(std::memory_order_relaxed);
             }
-        }
-        for (unsigned lane = 0; lane < 3; ++lane) {
-            for (unsigned bucket = 0; bucket < FSYS_STATS_BUCKETS; ++bucket) {
-                out.latency[lane][bucket] +=
-                    shard.latency[lane][bucket].load(std::memory_order_relaxed);
+            for (unsigned i = 0; i < 3 * FSYS_STATS_BUCKETS; ++i) {
+                out.latency[i / FSYS_STATS_BUCKETS][i % FSYS_STATS_BUCKETS] +=
+                    cells->latency[i].load(std::memory_order_relaxed);
             }
         }
     }

@@ -55,39 +55,43 @@ class Stats {
 public:
     void add(Count what, std::uint64_t n = 1) { add(current_shard(), what, n); }
     void add(unsigned shard, Count what, std::uint64_t n = 1) {
-        bump(shards_[shard].counts[static_cast<unsigned>(what)], n);
+        const Tally tally(shards_[shard]);
+        tally.add(&Cells::counts, static_cast<unsigned>(what), n);
     }
     // An op has ended: its kind and the bytes it moved.
     void op(unsigned shard, unsigned lane, unsigned opcode, std::int64_t result,
             std::uint64_t bytes) {
-        Shard &s = shards_[shard];
-        bump(s.ops[lane][opcode], 1);
+        const Tally tally(shards_[shard]);
+        tally.add(&Cells::ops, lane * 8 + opcode, 1);
         if (result < 0) {
-            bump(s.counts[static_cast<unsigned>(Count::kFailed)], 1);
+            tally.add(&Cells::counts, static_cast<unsigned>(Count::kFailed), 1);
         }
         if (bytes != 0) {
             const bool read = opcode == FSYS_OP_READ || opcode == FSYS_OP_READV;
-            bump(s.counts[static_cast<unsigned>(read ? Count::kBytesRead : Count::kBytesWritten)],
-                 bytes);
+            tally.add(&Cells::counts,
+                      static_cast<unsigned>(read ? Count::kBytesRead : Count::kBytesWritten), bytes);
         }
     }
     void latency(unsigned shard, unsigned lane, std::uint64_t ns) {
         if (lane != FSYS_LANE_NONE) {
-            bump(shards_[shard].latency[lane - 1][latency_bucket(ns)], 1);
+            const Tally tally(shards_[shard]);
+            tally.add(&Cells::latency, (lane - 1) * FSYS_STATS_BUCKETS + latency_bucket(ns), 1);
         }
     }
-    // Every 16th op of a shard is timed: two clock readings cost as much as the op's bookkeeping.
+    // Every 64th op of a shard is timed: two clock readings cost more than the op's bookkeeping.
     bool sample(unsigned shard) {
         // Not an RMW: threads that share the shard may lose a step, which only shifts the sample.
         std::atomic<std::uint32_t> &tick = shards_[shard].tick;
         const std::uint32_t now = tick.load(std::memory_order_relaxed) + 1;
         tick.store(now, std::memory_order_relaxed);
-        return (now & 15) == 0;
+        return (now & 63) == 0;
     }
     std::uint64_t total(Count what) const {
+        const auto i = static_cast<unsigned>(what);
         std::uint64_t sum = 0;
         for (const Shard &shard : shards_) {
-            sum += shard.counts[static_cast<unsigned>(what)].load(std::memory_order_relaxed);
+            sum += shard.owned.counts[i].load(std::memory_order_relaxed) +
+                   shard.shared.counts[i].load(std::memory_order_relaxed);
         }
         return sum;
     }
@@ -96,14 +100,42 @@ public:
 
 private:
     using Counter = std::atomic<std::uint64_t>;
-    static void bump(Counter &counter, std::uint64_t n) {
-        counter.fetch_add(n, std::memory_order_relaxed);
-    }
+    struct Cells {
+        std::array<Counter, 4 * 8> ops{};
+        std::array<Counter, static_cast<unsigned>(Count::kCount)> counts{};
+        std::array<Counter, 3 * FSYS_STATS_BUCKETS> latency{};
+    };
+    // The first thread that counts in a shard owns it and adds without a locked instruction (four of
+    // them per op were half of the library's cost per call); others that hash to it use the second
+    // set. A later thread with the same pthread_t takes the place of one that has ended.
     struct alignas(kCacheLine) Shard {
+        std::atomic<std::uint64_t> owner{0};
         std::atomic<std::uint32_t> tick{0};
-        Counter ops[4][8]{};
-        Counter counts[static_cast<unsigned>(Count::kCount)]{};
-        Counter latency[3][FSYS_STATS_BUCKETS]{};
+        Cells owned;
+        Cells shared;
+    };
+    class Tally {
+    public:
+        explicit Tally(Shard &shard) : shard_(shard) {
+            const std::uint64_t self = current_thread();
+            std::uint64_t owner = shard.owner.load(std::memory_order_relaxed);
+            owned_ = owner == self ||
+                     (owner == 0 && shard.owner.compare_exchange_strong(owner, self));
+        }
+        template <std::size_t N>
+        void add(std::array<Counter, N> Cells::*set, unsigned index, std::uint64_t n) const {
+            if (owned_) {
+                Counter &counter = (shard_.owned.*set)[index];
+                counter.store(counter.load(std::memory_order_relaxed) + n,
+                              std::memory_order_relaxed);
+            } else {
+                (shard_.shared.*set)[index].fetch_add(n, std::memory_order_relaxed);
+            }
+        }
+
+    private:
+        Shard &shard_;
+        bool owned_;
     };
     std::array<Shard, kShards> shards_{};
 };

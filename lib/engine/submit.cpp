@@ -27,6 +27,7 @@ constexpr std::uint32_t kAllowed[] = {
 };
 // A cached read longer than this is not done inside submit: copying it takes longer than a hop.
 constexpr std::uint64_t kNowaitMost = 64 * 1024;
+constexpr std::uint32_t kSlotChunk = 64;
 constexpr std::uint64_t kIovMost = 1024;  // UIO_MAXIOV
 
 // The part of an op's word that says where it will be published.
@@ -288,8 +289,8 @@ int Engine::submit_one(const Request &r, fsys_op *ret_op) {
         std::uint64_t done = 0;
         ssize_t n = 0;
         do {
-            n = sys.pread(target.fd, static_cast<char *>(r.buffer) + done, r.length - done,
-                          r.offset + done, RWF_NOWAIT);
+            n = nowait_read(target.fd, static_cast<char *>(r.buffer) + done, r.length - done,
+                            r.offset + done);
             done += n > 0 ? static_cast<std::uint64_t>(n) : 0;
         } while (n > 0 && done < r.length && (r.flags & FSYS_PARTIAL) == 0);
         if (n >= 0) {
@@ -298,11 +299,15 @@ int Engine::submit_one(const Request &r, fsys_op *ret_op) {
             const bool short_read = done < r.length && (r.flags & FSYS_EXACT) != 0;
             const Outcome outcome{short_read ? FSYS_E_SHORT : static_cast<std::int64_t>(done), done,
                                   static_cast<std::uint8_t>(short_read ? FSYS_STEP_TRANSFER : 0)};
-            op.word.store(op_word::with_state(free_word, OpState::kClaimed) |
+            // Nobody knows the op yet: its completion is a plain store.
+            record(op, outcome, FSYS_LANE_INLINE, shard);
+            release_user(target, shard);
+            op.word.store(op_word::with_state(free_word, OpState::kDone) |
                               (ret_op == nullptr ? op_word::kQueueBound : 0),
-                          memory_order_relaxed);
-            Publisher out(*this);
-            complete(op, OpState::kClaimed, outcome, FSYS_LANE_INLINE, out);
+                          memory_order_release);
+            if (ret_op == nullptr) {
+                completions.push(index, index);
+            }
             return 0;
         }
         if (n == -EOPNOTSUPP) {
@@ -319,10 +324,9 @@ int Engine::submit_one(const Request &r, fsys_op *ret_op) {
     const std::uint64_t fixed =
         (ret_op == nullptr ? op_word::kQueueBound : 0) | lane_bits(r.target, lane);
     if (hinted && claimable != 0) {
-        // Not listed: the waiter takes it from here, the ticker if no waiter comes. seq_cst: see
-        // Ticker::note().
+        // Not listed: the waiter takes it from here, the ticker if no waiter comes.
         const std::uint64_t word = op_word::with_state(free_word, OpState::kQueued) | claimable | fixed;
-        op.word.store(word, memory_order_seq_cst);
+        op.word.store(word, memory_order_release);
         if (!ticker.note()) {
             publish(index, word);
         }
@@ -370,6 +374,9 @@ int Engine::submit_many(const Request *requests, std::uint32_t count, fsys_op *r
             newest = oldest = kNil;
         }
     };
+    // Slots are taken by the chunk; what is left over goes back at the end.
+    std::uint32_t spare[kSlotChunk];
+    std::uint32_t spares = 0;
     while (accepted < good) {
         // The run of linked requests that starts here.
         std::uint32_t end = accepted;
@@ -383,7 +390,10 @@ int Engine::submit_many(const Request *requests, std::uint32_t count, fsys_op *r
         std::uint32_t i = accepted;
         for (; i < end && code == 0; ++i) {
             const Request &r = requests[i];
-            std::uint32_t index = ops.allocate();
+            if (spares == 0) {
+                spares = ops.allocate(spare, std::min(kSlotChunk, good - i));
+            }
+            std::uint32_t index = spares != 0 ? spare[--spares] : kNil;
             if (index == kNil) {
                 push_chain();  // what was accepted must run, or no slot will ever become free
                 index = i == accepted || (r.flags & FSYS_NONBLOCK) != 0 ? allocate(r.flags, code)
@@ -445,7 +455,7 @@ int Engine::submit_many(const Request *requests, std::uint32_t count, fsys_op *r
         const bool single = end == accepted + 1;
         if (single && (r.flags & FSYS_WAIT_SOON) != 0 && ret_ops != nullptr &&
             !config.caller_driven && is_claimable(r)) {
-            head.word.store(word | op_word::kClaimable, memory_order_seq_cst);
+            head.word.store(word | op_word::kClaimable, memory_order_release);
             if (!ticker.note()) {
                 publish(first, word | op_word::kClaimable);
             }
@@ -467,6 +477,7 @@ int Engine::submit_many(const Request *requests, std::uint32_t count, fsys_op *r
         accepted = end;
     }
     push_chain();
+    ops.free(spare, spares);
     return accepted != 0 ? static_cast<int>(accepted) : refusal;
 }
 

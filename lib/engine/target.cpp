@@ -58,16 +58,21 @@ void TargetTable::give_back(Target &target) {
     free_.push_back(&target);
 }
 
-bool TargetTable::release(Target &target, unsigned shard) {
-    target.users.add(shard, -1);
+bool TargetTable::release(Target &target, unsigned shard, std::int64_t count) {
+    target.users.add(shard, -count);
     std::uint64_t word = target.word.load(std::memory_order_seq_cst);
     if ((word & Target::kStateMask) == Target::kOpen || (word & Target::kStateMask) == Target::kFree) {
         return false;
     }
     target.left.fetch_add(1, std::memory_order_seq_cst);
     futex_wake(&target.left);
-    // The closer has given up waiting: the last user closes. CLOSING again names one of several.
-    return (word & Target::kStateMask) == Target::kOrphan && target.users.sum() == 0 &&
+    if ((word & Target::kStateMask) != Target::kOrphan) {
+        return false;
+    }
+    // The closer has given up waiting: the last user closes. The barrier, so that of two last ones
+    // at least one sees the other gone; CLOSING again, so that at most one closes.
+    heavy_barrier();
+    return target.users.sum() == 0 &&
            target.word.compare_exchange_strong(word, (word & ~std::uint64_t{Target::kStateMask}) |
                                                          Target::kClosing);
 }

@@ -11,7 +11,7 @@
 #include <mutex>
 #include <vector>
 
-#include "engine/sharded.hpp"
+#include "engine/presence.hpp"
 
 namespace libfsys {
 
@@ -72,7 +72,7 @@ struct Target : TargetFacts {
     // generation << 2 | state
     enum : std::uint64_t { kFree = 0, kOpen = 1, kClosing = 2, kOrphan = 3, kStateMask = 3 };
     std::atomic<std::uint64_t> word{kFree};
-    ShardedCount<4> users;
+    Presence<4> users;
     std::atomic<std::uint32_t> left{0};  // bumped when a user leaves a closing file
     std::atomic<int> place{-1};          // in the ring's file table; set by the driver
     std::atomic<bool> refused{false};    // the table was full or refused it
@@ -104,8 +104,7 @@ public:
         Target *chunk = chunks_[index / kChunk].load(std::memory_order_acquire);
         return chunk == nullptr ? nullptr : &chunk[index % kChunk];
     }
-    // Adds a user if this generation is open. The add comes first and is seq_cst, as is the look:
-    // a closer that has set CLOSING and reads a sum of 0 has no user that saw OPEN.
+    // Adds a user if this generation is open. The add comes first: see presence.hpp.
     static bool acquire(Target &target, std::uint64_t generation, unsigned shard) {
         target.users.add(shard, 1);
         if (target.alive(generation)) {
@@ -115,7 +114,7 @@ public:
         return false;
     }
     // True when the caller was the last user of an orphan and must finish its closing.
-    static bool release(Target &target, unsigned shard);
+    static bool release(Target &target, unsigned shard, std::int64_t count = 1);
 
     std::uint32_t capacity() const { return capacity_; }
     std::uint32_t touched() const { return touched_.load(std::memory_order_acquire); }

@@ -10,6 +10,8 @@
 #include <mutex>
 #include <thread>
 
+#include "engine/presence.hpp"
+
 namespace libfsys {
 
 class Engine;
@@ -19,11 +21,13 @@ public:
     explicit Ticker(Engine &engine) : engine_(engine) {}
     ~Ticker() { stop(); }
 
-    // A hinted op has become QUEUED (stored seq_cst). False when no thread can be had: the caller
-    // must publish the op itself.
+    // A hinted op has become QUEUED. False when no thread can be had: the caller must publish the op
+    // itself.
     bool note() {
-        // seq_cst, after the op's word: if this sees 1, the scan that follows the ticker's exchange
-        // to 0 sees the op.
+        // Pairs with the ticker's heavy barrier between clearing pending_ and its scan: if this
+        // sees 1, the op is visible to that scan.
+        has_asymmetric_barrier() ? light_barrier()
+                                 : std::atomic_thread_fence(std::memory_order_seq_cst);
         if (pending_.load(std::memory_order_seq_cst) != 0) {
             return true;
         }

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <iterator>
 
 #include "engine/engine.hpp"
 #include "engine/trace.hpp"
@@ -75,9 +76,13 @@ int Engine::wait(fsys_op issued, std::int64_t timeout_ns, fsys_result *result) {
                 op_word::unlist(op->word);
             }
             {
+                const bool plain = (op->opcode == FSYS_OP_READ || op->opcode == FSYS_OP_WRITE) &&
+                                   op->done == 0;
+                const Outcome outcome = plain ? transfer(*op->file(), op->opcode, op->flags,
+                                                         op->buffer, op->length, op->offset)
+                                              : execute(*op);
                 Publisher out(*this);
-                complete(*op, OpState::kClaimed, execute(*op), FSYS_LANE_INLINE, out,
-                         OpState::kTaken);
+                complete(*op, OpState::kClaimed, outcome, FSYS_LANE_INLINE, out, OpState::kTaken);
             }
             copy_out(*op, issued, result);
             give_back(*op);
@@ -477,6 +482,8 @@ int Engine::wait_all(const fsys_op *tokens, std::uint32_t count, std::int64_t ti
         }
     }
     int code = 0;
+    std::uint32_t freed[64];
+    std::uint32_t freed_count = 0;
     for (std::uint32_t i = 0; i < count; ++i) {
         if (waited[i].op == nullptr) {
             if (results != nullptr) {
@@ -484,10 +491,24 @@ int Engine::wait_all(const fsys_op *tokens, std::uint32_t count, std::int64_t ti
             }
             continue;
         }
-        const int taken = try_take(tokens[i], results != nullptr ? &results[i] : nullptr);
-        code = taken != 0 && code == 0 ? taken : code;
+        Op &op = *waited[i].op;
+        const std::uint64_t word = op.word.load(memory_order_acquire);
+        if (!is_live(word, waited[i].generation) || op_word::state(word) != OpState::kDone ||
+            !op_word::take(op.word, word)) {
+            code = FSYS_E_STALE;  // named twice here, or taken by another thread meanwhile
+            continue;
+        }
+        copy_out(op, tokens[i], results != nullptr ? &results[i] : nullptr);
+        if (op_word::release(op.word)) {
+            if (freed_count == std::size(freed)) {
+                ops.free(freed, freed_count);
+                freed_count = 0;
+            }
+            freed[freed_count++] = ops.index(op);
+        }
     }
-    return code == -EAGAIN ? FSYS_E_STALE : code;
+    ops.free(freed, freed_count);
+    return code;
 }
 
 int Engine::reap(fsys_result *results, std::uint32_t max, std::int64_t timeout_ns) {
@@ -500,13 +521,16 @@ int Engine::reap(fsys_result *results, std::uint32_t max, std::int64_t timeout_n
         while (static_cast<std::uint32_t>(count) < max) {
             const unsigned n = completions.pop(
                 taken, std::min(kChunk, max - static_cast<std::uint32_t>(count)));
+            unsigned freed = 0;
             for (unsigned i = 0; i < n; ++i) {
                 Op &op = ops[taken[i]];
                 copy_out(op, 0, &results[count++]);
-                // Not in any waiter's hands: DONE goes straight to TAKEN.
-                op_word::finish(op.word, OpState::kDone, OpState::kTaken);
-                give_back(op);
+                // In no waiter's hands: no TAKEN in between.
+                if (op_word::release(op.word)) {
+                    taken[freed++] = taken[i];
+                }
             }
+            ops.free(taken, freed);
             if (n == 0) {
                 break;
             }
