@@ -67,7 +67,7 @@ class Bench(support.Case):
 
     def test_text(self):
         done = self.succeed("bench", "--seconds", "0.2", "--size", "4M", cwd=self.dir)
-        for words in ("ops/s", "p99.9", "x the rate of pread", "latency of fsys", "█", "lanes"):
+        for words in ("ops/s", "p99.9", "x the rate of pread", "latency of fsys", "█", "inline"):
             self.assertIn(words, done.stdout)
 
     def test_an_existing_file_is_safe(self):

@@ -276,6 +276,7 @@ int run_bench(const BenchOptions &options)
             run_round(engine, workload, subject, Side::kPlain, std::min(0.1, length), unused);
         }
     }
+    const fsys_counters before = engine.counters();
     for (int round = 0; round < kRounds; ++round) {
         progress.note(fmt::format("{}: round {} of {}", workload.name, round + 1, kRounds));
         // Who goes first alternates too.
@@ -291,7 +292,7 @@ int run_bench(const BenchOptions &options)
     }
     progress.clear();
     result.info = engine.info();
-    result.counters = engine.counters();
+    result.counters = difference(engine.counters(), before);
     fmt::print("{}", options.json ? json_text(bench_json(workload, result)) + "\n"
                                   : bench_text(workload, result));
     return kOk;

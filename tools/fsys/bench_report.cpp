@@ -211,7 +211,7 @@ std::string bench_text(const Workload &workload, const BenchResult &result)
                                human_count(workload.rate) + "/s");
         }
     }
-    out += "\n" + bold("engine", on) + fmt::format("  lanes: {}\n", lanes_text(result.counters)) +
+    out += "\n" + bold("engine", on) + fmt::format(" in the measured rounds: {}\n", lanes_text(result.counters)) +
            counters_text(result.counters);
     return out;
 }

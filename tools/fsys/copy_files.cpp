@@ -97,7 +97,7 @@ private:
             const std::uint64_t wanted = (entry.size + 1 + 4095) / 4096 * 4096;
             fsys_request request{};
             request.opcode = FSYS_OP_READ;
-            request.flags = FSYS_WAIT_SOON;
+            request.flags = FSYS_WAIT_SOON | (options_.direct ? 0u : FSYS_PARTIAL);
             request.file = pairs.back()->source();
             request.buffer = memory + requests.size() * options_.block;
             request.length = std::min(wanted, options_.block);
@@ -109,11 +109,13 @@ private:
         std::vector<std::pair<std::size_t, std::uint64_t>> lengths;  // pair, bytes read
         std::vector<fsys_request> writes;
         for (std::size_t at = 0; at < pairs.size(); ++at) {
-            const std::int64_t got = results[at].result;
+            const std::int64_t got = complete_read(pairs[at]->source(), requests[at],
+                                                   results[at].result, pairs[at]->entry().size);
             check_read(*pairs[at], got, pairs[at]->entry().size, 0);
             if (got > 0) {
                 fsys_request request = requests[at];
                 request.opcode = FSYS_OP_WRITE;
+                request.flags = FSYS_WAIT_SOON;
                 request.file = pairs[at]->target();
                 request.length = pad(*pairs[at], static_cast<std::byte *>(request.buffer),
                                      static_cast<std::size_t>(got));

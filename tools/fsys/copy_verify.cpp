@@ -96,7 +96,7 @@ private:
                     // A byte more than there should be, in whole pages for O_DIRECT.
                     blocks.push_back({files[at].get(), 0,
                                       std::min((size + 1 + 4095) / 4096 * 4096, options_.block),
-                                      true});
+                                      size, true});
                 }
                 compare(blocks, memory.data());
                 crew_.files += files.size();
@@ -109,7 +109,9 @@ private:
                 std::vector<Block> blocks;
                 for (std::uint64_t block = first; block < std::min(end, first + per_batch_);
                      ++block) {
-                    blocks.push_back({files[0].get(), block * options_.block, options_.block,
+                    const std::uint64_t offset = block * options_.block;
+                    blocks.push_back({files[0].get(), offset, options_.block,
+                                      std::min(options_.block, size - offset),
                                       block == size / options_.block});
                 }
                 compare(blocks, memory.data());
@@ -124,6 +126,7 @@ private:
         Sides *sides;
         std::uint64_t offset;
         std::uint64_t length;
+        std::uint64_t expected;  // of it, by the listed size
         bool last;  // the end of the file is expected in it
     };
 
@@ -134,7 +137,8 @@ private:
             for (const File *file : {&block.sides->source, &block.sides->target}) {
                 fsys_request request{};
                 request.opcode = FSYS_OP_READ;
-                request.flags = FSYS_WAIT_SOON;
+                request.flags =
+                    FSYS_WAIT_SOON | (block.last && !options_.direct ? FSYS_PARTIAL : 0u);
                 request.file = file->get();
                 request.buffer = memory + requests.size() * options_.block;
                 request.length = block.length;
@@ -146,11 +150,16 @@ private:
         run_batch(engine_, requests, results);
         for (std::size_t at = 0; at < blocks.size(); ++at) {
             const Block &block = blocks[at];
-            auto *left = static_cast<std::byte *>(requests[2 * at].buffer);
-            auto *right = static_cast<std::byte *>(requests[2 * at + 1].buffer);
-            const std::uint64_t length =
-                compare_bytes(*block.sides, left, results[2 * at].result, right,
-                              results[2 * at + 1].result, block.offset);
+            const fsys_request &source = requests[2 * at];
+            const fsys_request &target = requests[2 * at + 1];
+            auto *left = static_cast<std::byte *>(source.buffer);
+            auto *right = static_cast<std::byte *>(target.buffer);
+            const std::int64_t got_left = complete_read(
+                source.file, source, results[2 * at].result, block.expected);
+            const std::int64_t got_right = complete_read(
+                target.file, target, results[2 * at + 1].result, block.expected);
+            const std::uint64_t length = compare_bytes(*block.sides, left, got_left, right,
+                                                       got_right, block.offset);
             crew_.bytes.fetch_add(length, std::memory_order_relaxed);
             if (block.last && length == block.length) {
                 compare_tail(*block.sides, left, right, block.offset + block.length,

@@ -9,6 +9,8 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
+#include <cstddef>
 #include <utility>
 
 namespace cli {
@@ -188,6 +190,19 @@ void run_batch(Engine &engine, std::span<const fsys_request> requests,
     }
 }
 
+std::int64_t complete_read(fsys_file *file, const fsys_request &request, std::int64_t got,
+                           std::uint64_t expected)
+{
+    const auto length = static_cast<std::uint64_t>(got);
+    if (got < 0 || length == expected || length == request.length ||
+        (request.flags & FSYS_PARTIAL) == 0) {
+        return got;
+    }
+    const std::int64_t more = fsys_read(file, static_cast<std::byte *>(request.buffer) + length,
+                                        request.length - length, request.offset + length, 0);
+    return more < 0 ? more : got + more;
+}
+
 const char *backend_name(std::uint32_t backend)
 {
     return backend == FSYS_BACKEND_IO_URING ? "io_uring" : "threads";
@@ -213,6 +228,19 @@ std::uint64_t lane_ops(const fsys_counters &counters, std::uint32_t lane)
         sum += counters.ops[lane][opcode];
     }
     return sum;
+}
+
+fsys_counters difference(const fsys_counters &after, const fsys_counters &before)
+{
+    // Behind the first eight bytes every field is a 64-bit counter.
+    using Words = std::array<std::uint64_t, sizeof(fsys_counters) / sizeof(std::uint64_t)>;
+    static_assert(sizeof(Words) == sizeof(fsys_counters) && offsetof(fsys_counters, ops) == 8);
+    auto left = std::bit_cast<Words>(after);
+    const auto right = std::bit_cast<Words>(before);
+    for (std::size_t at = 1; at < left.size(); ++at) {
+        left[at] -= right[at];
+    }
+    return std::bit_cast<fsys_counters>(left);
 }
 
 double ops_per_enter(const fsys_counters &counters)

@@ -103,6 +103,12 @@ private:
 void run_batch(Engine &engine, std::span<const fsys_request> requests,
                std::vector<fsys_result> &results);
 
+// A read that asked for more than the `expected` bytes, with FSYS_PARTIAL so that a file that ends
+// where it should costs one read and not two, gave `got`. When it ended anywhere else (it grew,
+// shrank, or has no size, as in /proc) reads on to the end of the file or of the buffer.
+std::int64_t complete_read(fsys_file *file, const fsys_request &request, std::int64_t got,
+                           std::uint64_t expected);
+
 // Takes what a wait call returned for a live token: anything but success means that the handle is
 // lost.
 void check_wait(Engine &engine, int code);
@@ -112,6 +118,7 @@ const char *lane_name(std::uint32_t lane);
 const char *op_name(std::uint32_t opcode);
 
 std::uint64_t lane_ops(const fsys_counters &counters, std::uint32_t lane);  // without NOP
+fsys_counters difference(const fsys_counters &after, const fsys_counters &before);
 double ops_per_enter(const fsys_counters &counters);
 nlohmann::json counters_json(const fsys_counters &counters);
 std::string counters_text(const fsys_counters &counters);  // the table behind --stats
