@@ -46,6 +46,13 @@ void CompletionQueue::signal() {
     }
 }
 
+void CompletionQueue::pass_on() {
+    if (sleepers_.load(std::memory_order_seq_cst) != 0 && !empty()) {
+        sequence_.fetch_add(1, std::memory_order_seq_cst);
+        futex_wake(&sequence_, 1);
+    }
+}
+
 unsigned CompletionQueue::pop(std::uint32_t *out, unsigned max) {
     const std::lock_guard lock(consumer_);
     std::uint32_t ready = ready_.load(std::memory_order_relaxed);
@@ -68,13 +75,15 @@ unsigned CompletionQueue::pop(std::uint32_t *out, unsigned max) {
     }
     ready_.store(ready, std::memory_order_seq_cst);
     if (ready == kNil && signalled_.load(std::memory_order_seq_cst) != 0) {
+        // Nothing to read: the producer that set signalled_ has yet to write. It stays set for that
+        // write, or the descriptor would become readable with nobody left to reset it.
         std::uint64_t drained;
-        [[maybe_unused]] const ssize_t n =
-            ::read(event_fd_.load(std::memory_order_relaxed), &drained, sizeof drained);
-        signalled_.store(0, std::memory_order_seq_cst);
-        // A producer that pushed before this store saw 1 and did not write: do it in its place.
-        if (head_.load(std::memory_order_seq_cst) != kNil) {
-            signal();
+        if (::read(event_fd_.load(std::memory_order_relaxed), &drained, sizeof drained) > 0) {
+            signalled_.store(0, std::memory_order_seq_cst);
+            // A producer that pushed before this store saw 1 and did not write: do it in its place.
+            if (head_.load(std::memory_order_seq_cst) != kNil) {
+                signal();
+            }
         }
     }
     return count;

@@ -36,6 +36,8 @@ public:
     void add_sleeper() { sleepers_.fetch_add(1, std::memory_order_seq_cst); }
     void remove_sleeper() { sleepers_.fetch_sub(1, std::memory_order_seq_cst); }
     std::atomic<std::uint32_t> &sequence() { return sequence_; }
+    // A push wakes one sleeper, however long its chain: who leaves something wakes the next.
+    void pass_on();
     void wake_all() {
         sequence_.fetch_add(1, std::memory_order_seq_cst);
         futex_wake(&sequence_);

@@ -108,7 +108,6 @@ void Poller::work() {
             const int fd = op.file()->fd;
             pollfd ready{fd, static_cast<short>(read ? POLLIN : POLLOUT), 0};
             if ((read || write) && ::poll(&ready, 1, 0) == 0) {
-                // Back to where cancel can reach it. A cancel that came meanwhile set its bit.
                 let_go(index, ready);
                 continue;
             }
