@@ -41,7 +41,7 @@ bool await(Engine &engine, std::int64_t deadline_ns, Done &&done) {
         if (now_ns() >= deadline_ns) {
             return false;
         }
-        if (engine.config.caller_driven && engine.is_driver_thread() && engine.driver.running()) {
+        if (engine.config.caller_driven && engine.is_driver_thread() && engine.driver.start() == 0) {
             if (engine.driver.turn(1'000'000) < 0) {
                 engine.poison(FSYS_E_DRIVER_DEAD, "the ring failed while the handle was closed");
                 return done();

@@ -109,6 +109,9 @@ void Engine::poison(int code, const char *sentence) {
                 op_word::claim(op.word, word, OpState::kClaimed)) {
                 complete(op, OpState::kClaimed, {code, 0, FSYS_STEP_QUEUE}, FSYS_LANE_NONE, out);
             } else {
+                // Changed first: a waiter that looked for poison just before this does not sleep.
+                std::uint64_t seen = word;
+                op_word::mark(op.word, seen, op_word::kPoked);
                 futex_wake(futex_half(op.word));
             }
         });

@@ -115,7 +115,9 @@ public:
     fsys_op token(const Op &op, std::uint64_t word) const;
     Op *find(fsys_op token, std::uint64_t &generation);
     void poison(int code, const char *sentence);
-    int poisoned() const { return poison_code_.load(std::memory_order_acquire); }
+    // seq_cst: who changes the word that it sleeps on and then looks here, and poison(), which stores
+    // the code and then changes that word, cannot miss one another.
+    int poisoned() const { return poison_code_.load(std::memory_order_seq_cst); }
     void poison_file(Target &target, int error, const char *what);
     int cause(char *text, std::size_t size);
     int file_cause(const Target &target, char *text, std::size_t size);
@@ -206,6 +208,8 @@ public:
     int reap(fsys_result *results, std::uint32_t max, std::int64_t timeout_ns);
     void copy_out(Op &op, fsys_op token, fsys_result *result);
     void give_back(Op &op);
+    // One turn of a caller-driven handle, on its driver thread.
+    void drive(std::int64_t wait_ns);
 
     // -- cancel.cpp
     int cancel(fsys_op token);
@@ -239,6 +243,10 @@ public:
     std::atomic<std::size_t> arena_size{0};
 
 private:
+    int begin_gather();
+    void end_gather();
+
+    std::atomic<std::uint32_t> gathering_{0};  // futex: a thread gathers slots for a linked run
     std::atomic<int> poison_code_{0};
     std::mutex cause_mutex_;
     char cause_[256] = {};

@@ -17,6 +17,7 @@ namespace libfsys {
 
 struct alignas(kCacheLine) Group {
     static constexpr std::uint32_t kAny = 1u << 31;  // wake at every arrival, not only the last
+    static constexpr std::uint32_t kPoked = 1u << 30;  // poison() has been here
     std::atomic<std::uint32_t> word{0};
     std::atomic<std::uint32_t> busy{0};
 
@@ -24,9 +25,9 @@ struct alignas(kCacheLine) Group {
     // lowered as the last access, after which the group may be reused at once.
     bool arrive() {
         const std::uint32_t before = word.fetch_sub(1, std::memory_order_seq_cst);
-        return (before & kAny) != 0 || before == 1;
+        return (before & kAny) != 0 || (before & ~kPoked) == 1;
     }
-    std::uint32_t members() const { return word.load(std::memory_order_seq_cst) & ~kAny; }
+    std::uint32_t members() const { return word.load(std::memory_order_seq_cst) & ~(kAny | kPoked); }
 };
 
 class Groups {
@@ -50,11 +51,11 @@ public:
     }
     void release(std::uint32_t id) { groups_[id].busy.store(0, std::memory_order_release); }
 
+    // Changes the words as well: a waiter on its way to sleep then does not.
     void wake_all() {
         for (std::uint32_t id = 0; id < kCount; ++id) {
-            if (groups_[id].busy.load(std::memory_order_seq_cst) != 0) {
-                futex_wake(&groups_[id].word);
-            }
+            groups_[id].word.fetch_or(Group::kPoked, std::memory_order_seq_cst);
+            futex_wake(&groups_[id].word);
         }
     }
 

@@ -4,7 +4,7 @@
 // step that claims, completes or takes the op.
 //
 //   63                    26 25      18 17       8  7      6     5      4      3   0
-//   [ generation (38 bits) ][ 23 .. 18 ][ group id ][CANCEL][GROUP][WAITER][LISTED][state]
+//   [ generation (38 bits) ][ 24 .. 18 ][ group id ][CANCEL][GROUP][WAITER][LISTED][state]
 //
 //   FREE --> QUEUED --claim--> CLAIMED  --finish--> DONE --take--> TAKEN --release--> FREE
 //    |        ^  '---start---> INFLIGHT --finish--> DONE              '--release--> GONE (LISTED)
@@ -51,6 +51,7 @@ inline constexpr std::uint64_t kQueueBound = 1u << 20;  // no token: reaped, nev
 inline constexpr std::uint64_t kPolled = 1u << 21;      // in the poller's care while QUEUED
 inline constexpr unsigned kLaneShift = 22;               // FSYS_LANE_* it is published to
 inline constexpr std::uint64_t kLaneMask = std::uint64_t{3} << kLaneShift;
+inline constexpr std::uint64_t kPoked = 1u << 24;  // poison() has changed the word to wake sleepers
 inline constexpr unsigned kGenerationShift = 26;
 inline constexpr std::uint64_t kGenerationMask = ~std::uint64_t{0} << kGenerationShift;
 

@@ -37,6 +37,16 @@ void Engine::give_back(Op &op) {
     }
 }
 
+void Engine::drive(std::int64_t wait_ns) {
+    int code = driver.start();  // ops of other threads may be listed before this one needed a queue
+    if (code == 0) {
+        code = driver.turn(wait_ns);
+    }
+    if (code < 0) {
+        poison(FSYS_E_DRIVER_DEAD, "the ring failed under the driver thread");
+    }
+}
+
 int Engine::try_take(fsys_op issued, fsys_result *result) {
     std::uint64_t generation = 0;
     Op *op = find(issued, generation);
@@ -102,10 +112,7 @@ int Engine::wait(fsys_op issued, std::int64_t timeout_ns, fsys_result *result) {
             return -ETIMEDOUT;
         }
         if (config.caller_driven && is_driver_thread()) {
-            const int turned = driver.running() ? driver.turn(deadline.left_ns()) : 0;
-            if (turned < 0) {
-                poison(FSYS_E_DRIVER_DEAD, "the ring failed under the driver thread");
-            }
+            drive(deadline.left_ns());
             continue;
         }
         word = op->word.load(memory_order_acquire);
@@ -338,9 +345,7 @@ int Engine::wait_any(const fsys_op *tokens, std::uint32_t count, std::int64_t ti
         }
         first_round = false;
         if (config.caller_driven && is_driver_thread()) {
-            if (driver.running() && driver.turn(deadline.left_ns()) < 0) {
-                poison(FSYS_E_DRIVER_DEAD, "the ring failed under the driver thread");
-            }
+            drive(deadline.left_ns());
             continue;
         }
         id = groups.acquire();
@@ -350,26 +355,28 @@ int Engine::wait_any(const fsys_op *tokens, std::uint32_t count, std::int64_t ti
         Membership membership(*this, id);
         membership.begin(true);
         bool sleep = true;
-        bool joined = false;
+        bool foreign = false;
+        std::uint32_t joined = 0;
         for (std::uint32_t i = 0; i < count && sleep; ++i) {
             if (waited[i].op != nullptr) {
-                const bool in = membership.join(*waited[i].op, waited[i].generation);
-                joined |= in;
-                if (!in) {
-                    // Done meanwhile: no need to sleep. In another waiter's group: look again soon.
-                    const std::uint64_t word = waited[i].op->word.load(memory_order_acquire);
-                    sleep = is_live(word, waited[i].generation) &&
-                            op_word::state(word) != OpState::kDone;
+                if (membership.join(*waited[i].op, waited[i].generation)) {
+                    ++joined;
+                    continue;
                 }
+                // Done meanwhile: no need to sleep. In another waiter's group: look again soon.
+                const std::uint64_t word = waited[i].op->word.load(memory_order_acquire);
+                sleep = is_live(word, waited[i].generation) &&
+                        op_word::state(word) != OpState::kDone;
+                foreign = true;
             }
         }
-        const std::uint32_t seen = membership.group().word.load();
         membership.end_joining();
         if (sleep && poisoned() == 0) {
             stats.add(Count::kFutexWaits);
             const Deadline brief = Deadline::after(1'000'000);
-            // `seen - 1` is the value if nothing arrived since: an arrival changes it and wakes.
-            futex_wait(&membership.group().word, seen - 1, joined ? deadline : brief);
+            // The word as it is when nothing has arrived since the first joined, whatever it is now:
+            // an arrival during joining must not be slept over.
+            futex_wait(&membership.group().word, Group::kAny | joined, foreign ? brief : deadline);
         }
         for (std::uint32_t i = 0; i < count; ++i) {
             if (waited[i].op != nullptr) {
@@ -435,9 +442,7 @@ int Engine::wait_all(const fsys_op *tokens, std::uint32_t count, std::int64_t ti
             }
         }
         if (config.caller_driven && is_driver_thread()) {
-            if (driver.running() && driver.turn(deadline.left_ns()) < 0) {
-                poison(FSYS_E_DRIVER_DEAD, "the ring failed under the driver thread");
-            }
+            drive(deadline.left_ns());
             continue;
         }
         const std::uint32_t id = groups.acquire();
@@ -461,7 +466,7 @@ int Engine::wait_all(const fsys_op *tokens, std::uint32_t count, std::int64_t ti
         membership.end_joining();
         for (;;) {
             const std::uint32_t left = membership.group().word.load();
-            if (left == 0 || poisoned() != 0) {
+            if ((left & ~Group::kPoked) == 0 || poisoned() != 0) {
                 break;
             }
             stats.add(Count::kFutexWaits);
@@ -536,6 +541,7 @@ int Engine::reap(fsys_result *results, std::uint32_t max, std::int64_t timeout_n
             }
         }
         if (count != 0 || (max == 0 && !completions.empty())) {
+            completions.pass_on();
             return count;
         }
         if (closing.load(std::memory_order_seq_cst)) {
@@ -558,9 +564,7 @@ int Engine::reap(fsys_result *results, std::uint32_t max, std::int64_t timeout_n
             }
         }
         if (drives) {
-            if (driver.running() && driver.turn(deadline.left_ns()) < 0) {
-                poison(FSYS_E_DRIVER_DEAD, "the ring failed under the driver thread");
-            }
+            drive(deadline.left_ns());
             continue;
         }
         completions.add_sleeper();
