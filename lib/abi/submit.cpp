@@ -12,7 +12,7 @@ using namespace libfsys;
 
 namespace {
 
-int submit_for(fsys_file *file, std::uint32_t opcode, void *buffer, std::uint64_t length,
+[[gnu::always_inline]] inline int submit_for(fsys_file *file, std::uint32_t opcode, void *buffer, std::uint64_t length,
                std::uint64_t offset, std::uint32_t flags, std::uint64_t user_data,
                fsys_op *ret_op) noexcept {
     return guarded([&]() -> int {
