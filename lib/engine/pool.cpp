@@ -16,20 +16,27 @@ namespace libfsys {
 
 // Under the mutex: sees to it that somebody will look at the queue. False when nobody can.
 bool Pool::make_room() {
-    if (idle_ != 0) {
-        engine_.stats.add(Count::kPoolWakes);
-        wake_.notify_one();
-        return true;
-    }
-    if (running_ < most_ && !stopping_) {
+    // An idle thread counts until it runs: of two items pushed at once only one finds it so, the
+    // other must not queue up behind what may be a slow sync while threads could still be started.
+    if (queued_ >= idle_ && running_ < most_ && !stopping_) {
         try {
             threads_.emplace_back([this] { work(); });
             ++running_;
+            ++queued_;
+            return true;
         } catch (const std::exception &) {
             // No more threads in this process, or no memory for one: those that run get to it.
         }
     }
-    return running_ != 0;
+    if (running_ == 0) {
+        return false;
+    }
+    ++queued_;
+    if (idle_ != 0) {
+        engine_.stats.add(Count::kPoolWakes);
+        wake_.notify_one();
+    }
+    return true;
 }
 
 void Pool::push(std::uint32_t op) {
@@ -87,6 +94,7 @@ void Pool::work() {
         if (head_ != kNil) {
             const std::uint32_t op = head_;
             head_ = engine_.ops.link(op).load(memory_order_relaxed);
+            --queued_;
             lock.unlock();
             run_op(op);
             lock.lock();
@@ -96,6 +104,7 @@ void Pool::work() {
             if (tasks_ == nullptr) {
                 tasks_tail_ = &tasks_;
             }
+            --queued_;
             lock.unlock();
             task->run();
             lock.lock();

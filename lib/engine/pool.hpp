@@ -54,7 +54,8 @@ private:
     std::uint32_t tail_ = kNil;
     PoolTask *tasks_ = nullptr;
     PoolTask **tasks_tail_ = &tasks_;
-    unsigned idle_ = 0;
+    unsigned idle_ = 0;    // waiting for work, or woken and not yet running
+    unsigned queued_ = 0;  // items that no thread has taken
     unsigned running_ = 0;
     bool stopping_ = false;
     std::vector<std::thread> threads_;
