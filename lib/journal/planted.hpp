@@ -17,7 +17,6 @@ enum class Bug {
     crc_skipped,          // payload CRC not checked by readers
     length_before_crc,    // a frame's length believed before its header CRC
     ignore_short_write,   // a short write taken for a whole one
-    tail_not_cut,         // recovery leaves the bytes behind the cut in place
     no_recovery_sync,     // recovered bytes declared durable without a sync
     damage_is_torn,       // the durable_lsn proof is ignored
     trim_before_mark,     // segments removed before the watermark says so

@@ -11,7 +11,7 @@
 
 using namespace journal_test;
 
-TEST_CASE("records come back in order after close and reopen, in both IO modes", "[journal]") {
+TEST_CASE("records come back in order after close and reopen, in both IO modes", "[journal][basic]") {
     for (const IoMode mode : {IoMode::buffered, IoMode::direct, IoMode::automatic}) {
         Scratch dir;
         Options options = small(65536, mode);
@@ -48,7 +48,7 @@ TEST_CASE("records come back in order after close and reopen, in both IO modes",
 }
 
 TEST_CASE("a record of any size up to the limit, 0 bytes included, spans what it must",
-          "[journal]") {
+          "[journal][basic]") {
     Scratch dir;
     auto journal = open_journal(dir / "j", small(65536));
     REQUIRE(journal);
@@ -69,7 +69,7 @@ TEST_CASE("a record of any size up to the limit, 0 bytes included, spans what it
     REQUIRE(read_all(dir / "j").records == want);
 }
 
-TEST_CASE("vectored append gathers; an atomic batch gives each record its LSN", "[journal]") {
+TEST_CASE("vectored append gathers; an atomic batch gives each record its LSN", "[journal][basic]") {
     Scratch dir;
     auto journal = open_journal(dir / "j", small());
     REQUIRE(journal);
@@ -110,7 +110,7 @@ TEST_CASE("vectored append gathers; an atomic batch gives each record its LSN", 
 }
 
 TEST_CASE("tickets: publish, abandon, and an old one is seen and does not block what is before it",
-          "[journal]") {
+          "[journal][basic]") {
     Scratch dir;
     auto journal = open_journal(dir / "j", small());
     REQUIRE(journal);
@@ -142,7 +142,7 @@ TEST_CASE("tickets: publish, abandon, and an old one is seen and does not block 
             std::vector<std::string>{"before", "in between!", "after"});
 }
 
-TEST_CASE("trim gives whole segments back and the log still begins with a record", "[journal]") {
+TEST_CASE("trim gives whole segments back and the log still begins with a record", "[journal][basic]") {
     Scratch dir;
     auto journal = open_journal(dir / "j", small(16384));
     REQUIRE(journal);
@@ -179,7 +179,7 @@ TEST_CASE("trim gives whole segments back and the log still begins with a record
     REQUIRE(read_all(dir / "j").lsns.front() == kept_from);
 }
 
-TEST_CASE("truncate after an LSN: raft's need", "[journal]") {
+TEST_CASE("truncate after an LSN: raft's need", "[journal][basic]") {
     Scratch dir;
     auto journal = open_journal(dir / "j", small(16384));
     REQUIRE(journal);
@@ -231,7 +231,7 @@ TEST_CASE("truncate after an LSN: raft's need", "[journal]") {
     REQUIRE(read_all(dir / "j").records == want);
 }
 
-TEST_CASE("rotate seals at once, is announced, and sealed files do not change", "[journal]") {
+TEST_CASE("rotate seals at once, is announced, and sealed files do not change", "[journal][basic]") {
     Scratch dir;
     auto journal = open_journal(dir / "j", small());
     REQUIRE(journal);
@@ -251,7 +251,7 @@ TEST_CASE("rotate seals at once, is announced, and sealed files do not change", 
     REQUIRE(read_all(dir / "j").records == std::vector<std::string>{"one", "two"});
 }
 
-TEST_CASE("pins hold segments, survive reopening, and give way at their byte cap", "[journal]") {
+TEST_CASE("pins hold segments, survive reopening, and give way at their byte cap", "[journal][basic]") {
     Scratch dir;
     auto journal = open_journal(dir / "j", small(16384));
     REQUIRE(journal);
@@ -285,7 +285,7 @@ TEST_CASE("pins hold segments, survive reopening, and give way at their byte cap
 }
 
 TEST_CASE("a cap on disk use: ENOSPC before any harm, the reserve for emergencies, trim frees",
-          "[journal]") {
+          "[journal][basic]") {
     Scratch dir;
     Options options = small(16384);
     options.max_bytes = 5 * options.segment_bytes;
@@ -313,7 +313,7 @@ TEST_CASE("a cap on disk use: ENOSPC before any harm, the reserve for emergencie
     REQUIRE(read_all(dir / "j").last == Got::end);
 }
 
-TEST_CASE("a snapshot of a busy journal is a clean journal", "[journal]") {
+TEST_CASE("a snapshot of a busy journal is a clean journal", "[journal][basic]") {
     Scratch dir;
     auto journal = open_journal(dir / "j", small(16384));
     REQUIRE(journal);
@@ -348,7 +348,7 @@ TEST_CASE("a snapshot of a busy journal is a clean journal", "[journal]") {
     REQUIRE(copy->commit("more", 4, 0, -1, nullptr) == 0);
 }
 
-TEST_CASE("places that cannot hold a journal give clear errors", "[journal]") {
+TEST_CASE("places that cannot hold a journal give clear errors", "[journal][basic]") {
     Scratch dir;
     RecoveryReport report;
     int code = 0;
@@ -386,7 +386,7 @@ TEST_CASE("places that cannot hold a journal give clear errors", "[journal]") {
     }
 }
 
-TEST_CASE("salvage copies what is readable and names what is not", "[journal]") {
+TEST_CASE("salvage copies what is readable and names what is not", "[journal][basic]") {
     Scratch dir;
     auto journal = open_journal(dir / "j", small(16384));
     REQUIRE(journal);

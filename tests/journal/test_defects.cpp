@@ -59,7 +59,7 @@ struct Sink final : CompletionSink {
 
 }  // namespace
 
-TEST_CASE("J1: what sync acknowledges is in the file, with many threads", "[journal][defect]") {
+TEST_CASE("J1: what sync acknowledges is in the file, with many threads", "[journal][defects]") {
     Scratch dir;
     auto journal = open_journal(dir / "j", small(65536));
     REQUIRE(journal);
@@ -95,7 +95,7 @@ TEST_CASE("J1: what sync acknowledges is in the file, with many threads", "[jour
 }
 
 TEST_CASE("J2, J4, J5: after a failed or short write nothing is acknowledged and nothing hangs",
-          "[journal][defect]") {
+          "[journal][defects]") {
     for (const IoMode mode : {IoMode::buffered, IoMode::direct}) {
         sim::Disk disk;
         auto journal = open_journal("/j", small(65536, mode), nullptr, nullptr, disk);
@@ -128,7 +128,7 @@ TEST_CASE("J2, J4, J5: after a failed or short write nothing is acknowledged and
     }
 }
 
-TEST_CASE("J3: a failed sync is never tried again", "[journal][defect]") {
+TEST_CASE("J3: a failed sync is never tried again", "[journal][defects]") {
     sim::Disk disk;
     auto journal = open_journal("/j", small(65536), nullptr, nullptr, disk);
     REQUIRE(journal);
@@ -147,7 +147,7 @@ TEST_CASE("J3: a failed sync is never tried again", "[journal][defect]") {
     REQUIRE(disk.syncs_after_fault() == 0);
 }
 
-TEST_CASE("J6: no gap inside the log, whatever the record sizes", "[journal][defect]") {
+TEST_CASE("J6: no gap inside the log, whatever the record sizes", "[journal][defects]") {
     Scratch dir;
     for (const IoMode mode : {IoMode::buffered, IoMode::direct}) {
         const std::string path = dir / (mode == IoMode::direct ? "d" : "b");
@@ -168,7 +168,7 @@ TEST_CASE("J6: no gap inside the log, whatever the record sizes", "[journal][def
 }
 
 TEST_CASE("J7: records longer than the log buffer beside small ones: no LSN twice, none overlaid",
-          "[journal][defect]") {
+          "[journal][defects]") {
     Scratch dir;
     auto journal = open_journal(dir / "j", small(262144));
     REQUIRE(journal);
@@ -203,7 +203,7 @@ TEST_CASE("J7: records longer than the log buffer beside small ones: no LSN twic
     }
 }
 
-TEST_CASE("J8: the frontiers never move back and keep their order", "[journal][defect]") {
+TEST_CASE("J8: the frontiers never move back and keep their order", "[journal][defects]") {
     Scratch dir;
     auto journal = open_journal(dir / "j", small(65536));
     REQUIRE(journal);
@@ -241,7 +241,7 @@ TEST_CASE("J8: the frontiers never move back and keep their order", "[journal][d
 }
 
 TEST_CASE("J9, J11: behind a torn tail new records are reachable, in direct mode too",
-          "[journal][defect]") {
+          "[journal][defects]") {
     for (const IoMode mode : {IoMode::buffered, IoMode::direct}) {
         Scratch dir;
         Options options = small(65536, mode);
@@ -273,7 +273,7 @@ TEST_CASE("J9, J11: behind a torn tail new records are reachable, in direct mode
     }
 }
 
-TEST_CASE("J10: frames behind a cut never come back", "[journal][defect]") {
+TEST_CASE("J10: frames behind a cut never come back", "[journal][defects]") {
     sim::Disk disk;
     const Options options = small(65536);
     auto journal = open_journal("/j", options, nullptr, nullptr, disk);
@@ -306,7 +306,7 @@ TEST_CASE("J10: frames behind a cut never come back", "[journal][defect]") {
     REQUIRE(read_all("/j", disk).records == std::vector<std::string>{"kept", text});
 }
 
-TEST_CASE("J12: preallocation in any form does not move the end", "[journal][defect]") {
+TEST_CASE("J12: preallocation in any form does not move the end", "[journal][defects]") {
     Scratch dir;
     int n = 0;
     for (const Prealloc prealloc :
@@ -327,7 +327,7 @@ TEST_CASE("J12: preallocation in any form does not move the end", "[journal][def
 }
 
 TEST_CASE("J13: the first acknowledged record survives the loss of unsynced names",
-          "[journal][defect]") {
+          "[journal][defects]") {
     sim::Disk disk;
     auto journal = open_journal("/j", small(), nullptr, nullptr, disk);
     REQUIRE(journal);
@@ -339,7 +339,7 @@ TEST_CASE("J13: the first acknowledged record survives the loss of unsynced name
 }
 
 TEST_CASE("J14: a second writer is locked out, in this process and in another",
-          "[journal][defect]") {
+          "[journal][defects]") {
     Scratch dir;
     auto journal = open_journal(dir / "j", small());
     REQUIRE(journal);
@@ -364,7 +364,7 @@ TEST_CASE("J14: a second writer is locked out, in this process and in another",
 }
 
 TEST_CASE("J15: a flipped bit in the middle is damage with its LSN; nothing is cut or changed",
-          "[journal][defect]") {
+          "[journal][defects]") {
     Scratch dir;
     auto journal = open_journal(dir / "j", small());
     REQUIRE(journal);
@@ -396,7 +396,7 @@ TEST_CASE("J15: a flipped bit in the middle is damage with its LSN; nothing is c
 }
 
 TEST_CASE("J16: frames of another journal never validate, even at the same position",
-          "[journal][defect]") {
+          "[journal][defects]") {
     Scratch dir;
     for (const char *name : {"a", "b"}) {
         auto journal = open_journal(dir / name, small());
@@ -417,7 +417,7 @@ TEST_CASE("J16: frames of another journal never validate, even at the same posit
     REQUIRE(read.last == Got::damaged);
 }
 
-TEST_CASE("J17: a log whose front was given back opens, reads and goes on", "[journal][defect]") {
+TEST_CASE("J17: a log whose front was given back opens, reads and goes on", "[journal][defects]") {
     Scratch dir;
     auto journal = open_journal(dir / "j", small(8192));
     REQUIRE(journal);
@@ -440,7 +440,7 @@ TEST_CASE("J17: a log whose front was given back opens, reads and goes on", "[jo
 }
 
 TEST_CASE("J18: a block that holds acknowledged bytes is never written again",
-          "[journal][defect]") {
+          "[journal][defects]") {
     for (const IoMode mode : {IoMode::buffered, IoMode::direct}) {
         Scratch dir;
         Spy spy;
@@ -468,7 +468,7 @@ TEST_CASE("J18: a block that holds acknowledged bytes is never written again",
     }
 }
 
-TEST_CASE("J19: an atomic batch that is cut anywhere is not there at all", "[journal][defect]") {
+TEST_CASE("J19: an atomic batch that is cut anywhere is not there at all", "[journal][defects]") {
     sim::Disk disk;
     const Options options = small(8192);
     auto journal = open_journal("/j", options, nullptr, nullptr, disk);
@@ -509,7 +509,7 @@ TEST_CASE("J19: an atomic batch that is cut anywhere is not there at all", "[jou
     }
 }
 
-TEST_CASE("J20: syncing beyond the end is an error, not a success", "[journal][defect]") {
+TEST_CASE("J20: syncing beyond the end is an error, not a success", "[journal][defects]") {
     Scratch dir;
     auto journal = open_journal(dir / "j", small());
     REQUIRE(journal);
@@ -521,7 +521,7 @@ TEST_CASE("J20: syncing beyond the end is an error, not a success", "[journal][d
     REQUIRE(sink.count() == 0);
 }
 
-TEST_CASE("J21: opening reads the same amount however long the journal is", "[journal][defect]") {
+TEST_CASE("J21: opening reads the same amount however long the journal is", "[journal][defects]") {
     std::uint64_t cost[2];
     int n = 0;
     for (const int records : {60, 3000}) {
@@ -542,7 +542,7 @@ TEST_CASE("J21: opening reads the same amount however long the journal is", "[jo
     REQUIRE(cost[1] <= cost[0] + 65536);
 }
 
-TEST_CASE("P1: a lone committer never waits for company", "[journal][defect]") {
+TEST_CASE("P1: a lone committer never waits for company", "[journal][defects]") {
     Scratch dir;
     auto journal = open_journal(dir / "j", small(262144));
     REQUIRE(journal);
@@ -572,7 +572,7 @@ TEST_CASE("P1: a lone committer never waits for company", "[journal][defect]") {
 }
 
 TEST_CASE("P2, P5: a commit writes its own blocks once, inside room that exists",
-          "[journal][defect]") {
+          "[journal][defects]") {
     Scratch dir;
     Spy spy;
     Options options = small(1 << 20);
@@ -590,7 +590,7 @@ TEST_CASE("P2, P5: a commit writes its own blocks once, inside room that exists"
     REQUIRE(spy.resizes == resizes);
 }
 
-TEST_CASE("P3, P4: an append allocates nothing and makes no system call", "[journal][defect]") {
+TEST_CASE("P3, P4: an append allocates nothing and makes no system call", "[journal][defects]") {
     Scratch dir;
     Spy spy;
     Options options = small(1 << 20);
@@ -609,7 +609,7 @@ TEST_CASE("P3, P4: an append allocates nothing and makes no system call", "[jour
     REQUIRE(spy.writes + spy.syncs + spy.reads == writes);
 }
 
-TEST_CASE("P6: threads that come back at once share every sync", "[journal][defect]") {
+TEST_CASE("P6: threads that come back at once share every sync", "[journal][defects]") {
     Scratch dir;
     Spy spy;
     auto journal = open_journal(dir / "j", small(1 << 20), nullptr, nullptr, spy);
@@ -634,7 +634,7 @@ TEST_CASE("P6: threads that come back at once share every sync", "[journal][defe
     REQUIRE(static_cast<double>(stat.commits) / static_cast<double>(stat.led) > 0.8 * kThreads);
 }
 
-TEST_CASE("P7: waiting for a sync, blocking or not, costs no CPU", "[journal][defect]") {
+TEST_CASE("P7: waiting for a sync, blocking or not, costs no CPU", "[journal][defects]") {
     Scratch dir;
     Spy spy;
     ThreadRunner runner;
@@ -669,7 +669,7 @@ TEST_CASE("P7: waiting for a sync, blocking or not, costs no CPU", "[journal][de
 }
 
 TEST_CASE("P8: reading allocates per window, not per record; a wild length allocates nothing",
-          "[journal][defect]") {
+          "[journal][defects]") {
     Scratch dir;
     auto journal = open_journal(dir / "j", small(1 << 20));
     REQUIRE(journal);
@@ -707,7 +707,7 @@ TEST_CASE("P8: reading allocates per window, not per record; a wild length alloc
     REQUIRE(read_all(dir / "j").last == Got::damaged);
 }
 
-TEST_CASE("durable_lsn advances and is not zero in every configuration", "[journal][defect]") {
+TEST_CASE("durable_lsn advances and is not zero in every configuration", "[journal][defects]") {
     for (const IoMode mode : {IoMode::buffered, IoMode::direct, IoMode::automatic}) {
         for (const bool strict : {false, true}) {
             for (const std::uint32_t block : {512u, 4096u}) {
