@@ -339,6 +339,31 @@ int Engine::submit_one(const Request &r, fsys_op *ret_op) {
     return 0;
 }
 
+// Threads that each hold a part of a linked run and wait for the rest would wait for one another.
+// So a thread waits for slots while it holds some only inside this lock: every other slot is then
+// free or belongs to an op that was accepted whole.
+int Engine::begin_gather() {
+    const Deadline deadline = Deadline::after(config.submit_timeout_ns);
+    while (gathering_.exchange(1, std::memory_order_acquire) != 0) {
+        const int code = closing.load(std::memory_order_seq_cst) ? FSYS_E_CLOSED : poisoned();
+        if (code != 0 || deadline.passed()) {
+            return code != 0 ? code : -EAGAIN;
+        }
+        if (config.caller_driven && is_driver_thread()) {
+            driver.turn(1'000'000);  // the holder waits for slots that only this thread frees
+        } else {
+            futex_wait(&gathering_, 1, deadline);
+        }
+    }
+    return 0;
+}
+
+// Wakes one waiter at a time, also when the handle closes: each passes it on.
+void Engine::end_gather() {
+    gathering_.store(0, std::memory_order_release);
+    futex_wake(&gathering_, 1);
+}
+
 int Engine::submit_many(const Request *requests, std::uint32_t count, fsys_op *ret_ops) {
     // Which are acceptable: linked runs stand or fall together.
     std::uint32_t good = 0;
@@ -386,7 +411,24 @@ int Engine::submit_many(const Request *requests, std::uint32_t count, fsys_op *r
         ++end;
         std::uint32_t first = kNil;
         std::uint32_t previous = kNil;
-        int code = 0;
+        bool gathering = false;
+        int code = end - accepted > config.max_ops ? -EAGAIN : 0;
+        // Nothing of the run is visible yet. Its slots are chained through `link`.
+        const auto undo = [&] {
+            while (first != kNil) {
+                const std::uint32_t next = ops[first].link;
+                if (ops[first].iov != nullptr && ops[first].iov != ops[first].inline_iov) {
+                    delete[] ops[first].iov;
+                }
+                Op &undone = ops[first];
+                undone.word.store(op_word::same_generation(undone.word.load(memory_order_relaxed),
+                                                           OpState::kFree),
+                                  memory_order_relaxed);
+                ops.free(first);
+                first = next;
+            }
+            previous = kNil;
+        };
         std::uint32_t i = accepted;
         for (; i < end && code == 0; ++i) {
             const Request &r = requests[i];
@@ -396,8 +438,14 @@ int Engine::submit_many(const Request *requests, std::uint32_t count, fsys_op *r
             std::uint32_t index = spares != 0 ? spare[--spares] : kNil;
             if (index == kNil) {
                 push_chain();  // what was accepted must run, or no slot will ever become free
-                index = i == accepted || (r.flags & FSYS_NONBLOCK) != 0 ? allocate(r.flags, code)
-                                                                        : allocate(0, code);
+                if (i != accepted && !gathering && (r.flags & FSYS_NONBLOCK) == 0) {
+                    undo();
+                    code = begin_gather();
+                    gathering = code == 0;
+                    i = accepted - 1;
+                    continue;
+                }
+                index = allocate(r.flags, code);
             }
             if (index == kNil) {
                 break;
@@ -425,20 +473,11 @@ int Engine::submit_many(const Request *requests, std::uint32_t count, fsys_op *r
             }
             previous = index;
         }
+        if (gathering) {
+            end_gather();
+        }
         if (code != 0) {
-            // Undo the run: nothing of it was visible yet. Slots were chained through `link`.
-            while (first != kNil) {
-                const std::uint32_t next = ops[first].link;
-                if (ops[first].iov != nullptr && ops[first].iov != ops[first].inline_iov) {
-                    delete[] ops[first].iov;
-                }
-                Op &undone = ops[first];
-                undone.word.store(op_word::same_generation(undone.word.load(memory_order_relaxed),
-                                                           OpState::kFree),
-                                  memory_order_relaxed);
-                ops.free(first);
-                first = next;
-            }
+            undo();
             refusal = code;
             break;
         }
