@@ -328,7 +328,7 @@ int Journal::choose_mode(const std::string &spare) {
     }
     // Direct IO also names the write that failed and keeps the log out of the page cache, so the
     // other must be clearly better.
-    direct_ = best[0] <= best[1] + best[1] / 10;
+    direct_ = best[0] <= best[1] + best[1] / 5;
     sync_ema_ns_ = std::max<std::int64_t>(best[direct_ ? 0 : 1], 1000);
     return 0;
 }

@@ -115,11 +115,12 @@ def check_binary(library):
     soname = re.search(r"SONAME.*\[(.*)\]", dynamic)
     if not soname or soname.group(1) != "libfsys.so.1":
         problems.append(f"the soname is {soname and soname.group(1)}, not libfsys.so.1")
-    allowed = {"libc.so.6", "libm.so.6", "libstdc++.so.6", "libgcc_s.so.1", "libpthread.so.0"}
+    allowed = {"libc.so.6", "libm.so.6", "libstdc++.so.6", "libgcc_s.so.1", "libpthread.so.0",
+               "libisal.so.2"}  # CRC-32C of the journal
     loader = re.compile(r"ld-linux.*\.so\.\d+$")
     for needed in re.findall(r"NEEDED.*\[(.*)\]", dynamic):
         if needed not in allowed and not loader.match(needed):
-            problems.append(f"needs {needed}: only the C and C++ runtime are expected")
+            problems.append(f"needs {needed}: only the C and C++ runtime and ISA-L are expected")
     for tag, why in (
         ("RPATH", "looks for libraries where it was built"),
         ("RUNPATH", "looks for libraries where it was built"),
