@@ -14,9 +14,7 @@ namespace {
 
 std::atomic<std::uint64_t> calls{0};
 
-void count() noexcept {
-    calls.fetch_add(1, std::memory_order_relaxed);
-}
+void count() noexcept { calls.fetch_add(1, std::memory_order_relaxed); }
 
 template <typename Function>
 Function next_function(const char *name) noexcept {
@@ -74,9 +72,7 @@ bool resolve() noexcept {
 
 }  // namespace
 
-std::uint64_t bench::allocation_count() noexcept {
-    return calls.load(std::memory_order_relaxed);
-}
+std::uint64_t bench::allocation_count() noexcept { return calls.load(std::memory_order_relaxed); }
 
 extern "C" {
 

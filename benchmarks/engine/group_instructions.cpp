@@ -25,16 +25,11 @@ std::unique_ptr<Worker> worker_of(const std::string &kind, const Target &target)
         return uring_nop_worker(batch, seat);
     if (kind == "fsys NOP, caller driver, batch 32")
         return caller_nop_worker(batch, nullptr, seat);
-    const auto engine = std::make_shared<Engine>(EngineOptions{});
-    if (kind == "fsys NOP, owner thread, batch 32")
-        return nop_batch_worker(engine, batch, seat);
-    const auto file = std::make_shared<SubjectFile>(engine, target);
-    if (kind == "fsys_read")
-        return single_worker(file, Single::blocking, 0, seat);
-    if (kind == "fsys submit+wait")
-        return single_worker(file, Single::unhinted, 0, seat);
-    if (kind == "fsys submit+wait WAIT_SOON")
-        return single_worker(file, Single::hinted, 0, seat);
+    if (kind == "fsys_read") {
+        const auto engine = std::make_shared<Engine>(EngineOptions{});
+        return single_worker(std::make_shared<SubjectFile>(engine, target), Single::blocking, 0,
+                             seat);
+    }
     throw Failure("unknown kind of instruction count: " + kind);
 }
 
@@ -78,9 +73,8 @@ void measure_instructions(Report &report, const Files &files) {
     Table table{"User-space instructions per op (callgrind, all threads, kernel not counted)",
                 {"what", "instructions/op"},
                 {}};
-    for (const char *kind : {"pread", "fsys_read", "fsys submit+wait WAIT_SOON", "fsys submit+wait",
-                             "liburing NOP, batch 32", "fsys NOP, caller driver, batch 32",
-                             "fsys NOP, owner thread, batch 32"}) {
+    for (const char *kind :
+         {"pread", "fsys_read", "liburing NOP, batch 32", "fsys NOP, caller driver, batch 32"}) {
         fmt::print(stderr, "  instructions: {} ...\n", kind);
         constexpr unsigned long few = 3200;
         constexpr unsigned long many = 16000;

@@ -76,9 +76,7 @@ std::string ring_text() {
 
 }  // namespace
 
-std::string load_average() {
-    return first_line("/proc/loadavg");
-}
+std::string load_average() { return first_line("/proc/loadavg"); }
 
 Machine describe_machine(const Settings &settings) {
     utsname name{};

@@ -78,6 +78,10 @@ Sample run_fio(const FioJob &job, std::chrono::milliseconds runtime) {
     sample.ops_per_second =
         static_cast<double>(sample.ops) * 1000.0 / side.at("runtime").get<double>();
     sample.switches_per_op = jobs.at("ctx").get<double>() / static_cast<double>(sample.ops);
+    // Percent of one processor, summed over the job's threads, over their common run time.
+    sample.cpu_ns_per_op = (jobs.at("usr_cpu").get<double>() + jobs.at("sys_cpu").get<double>()) *
+                           1e4 * jobs.at("job_runtime").get<double>() /
+                           static_cast<double>(sample.ops);
     return sample;
 }
 

@@ -171,9 +171,7 @@ private:
 
 }  // namespace
 
-std::shared_ptr<OwnerRing> make_owner_ring() {
-    return std::make_shared<OwnerRing>();
-}
+std::shared_ptr<OwnerRing> make_owner_ring() { return std::make_shared<OwnerRing>(); }
 
 std::unique_ptr<Worker> owner_worker(std::shared_ptr<OwnerRing> owner, const Target &target,
                                      const Seat &seat) {

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <sys/uio.h>
 #include <unistd.h>
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -17,6 +18,10 @@ Target open_target(const TestFile &file, Direction direction, bool direct) {
     target.descriptor = std::make_shared<Descriptor>(file.path(), access | (direct ? O_DIRECT : 0));
     target.path = file.path();
     target.bytes = file.bytes();
+    // Buffered overwrites stay within a part that is dirty after the warm-up: what is measured is
+    // then the write, not the first dirtying of each page and the write-back that follows.
+    if (direction == Direction::write && !direct)
+        target.bytes = std::min<std::uint64_t>(target.bytes, 16U << 20);
     target.direction = direction;
     target.direct = direct;
     return target;
@@ -59,34 +64,34 @@ std::unique_ptr<Worker> worker_with(const Target &target, const Seat &seat, Tran
 std::unique_ptr<Worker> syscall_worker(const Target &target, Call call, const Seat &seat) {
     const bool reads = target.direction == Direction::read;
     switch (call) {
-        case Call::plain:
-            if (reads)
-                return worker_with(target, seat, [](int fd, char *buffer, off_t at) {
-                    return pread(fd, buffer, block_size, at);
-                });
+    case Call::plain:
+        if (reads)
             return worker_with(target, seat, [](int fd, char *buffer, off_t at) {
-                return pwrite(fd, buffer, block_size, at);
+                return pread(fd, buffer, block_size, at);
             });
-        case Call::vectored:
-            if (reads)
-                return worker_with(target, seat, [](int fd, char *buffer, off_t at) {
-                    const iovec piece{buffer, block_size};
-                    return preadv2(fd, &piece, 1, at, 0);
-                });
+        return worker_with(target, seat, [](int fd, char *buffer, off_t at) {
+            return pwrite(fd, buffer, block_size, at);
+        });
+    case Call::vectored:
+        if (reads)
             return worker_with(target, seat, [](int fd, char *buffer, off_t at) {
                 const iovec piece{buffer, block_size};
-                return pwritev2(fd, &piece, 1, at, 0);
+                return preadv2(fd, &piece, 1, at, 0);
             });
-        case Call::dsync:
-            return worker_with(target, seat, [](int fd, char *buffer, off_t at) {
-                const iovec piece{buffer, block_size};
-                return pwritev2(fd, &piece, 1, at, RWF_DSYNC);
-            });
-        case Call::fdatasync:
-            return worker_with(target, seat, [](int fd, char *buffer, off_t at) -> ssize_t {
-                const ssize_t written = pwrite(fd, buffer, block_size, at);
-                return ::fdatasync(fd) == 0 ? written : -1;
-            });
+        return worker_with(target, seat, [](int fd, char *buffer, off_t at) {
+            const iovec piece{buffer, block_size};
+            return pwritev2(fd, &piece, 1, at, 0);
+        });
+    case Call::dsync:
+        return worker_with(target, seat, [](int fd, char *buffer, off_t at) {
+            const iovec piece{buffer, block_size};
+            return pwritev2(fd, &piece, 1, at, RWF_DSYNC);
+        });
+    case Call::fdatasync:
+        return worker_with(target, seat, [](int fd, char *buffer, off_t at) -> ssize_t {
+            const ssize_t written = pwrite(fd, buffer, block_size, at);
+            return ::fdatasync(fd) == 0 ? written : -1;
+        });
     }
     throw Failure("unknown call");
 }

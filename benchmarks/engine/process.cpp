@@ -17,12 +17,20 @@ std::uint64_t context_switches() noexcept {
     return static_cast<std::uint64_t>(usage.ru_nvcsw) + static_cast<std::uint64_t>(usage.ru_nivcsw);
 }
 
-std::uint64_t now_ns() noexcept {
+namespace {
+
+std::uint64_t clock_ns(clockid_t clock) noexcept {
     timespec now{};
-    clock_gettime(CLOCK_MONOTONIC, &now);
+    clock_gettime(clock, &now);
     return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000U +
            static_cast<std::uint64_t>(now.tv_nsec);
 }
+
+}  // namespace
+
+std::uint64_t now_ns() noexcept { return clock_ns(CLOCK_MONOTONIC); }
+
+std::uint64_t cpu_ns() noexcept { return clock_ns(CLOCK_PROCESS_CPUTIME_ID); }
 
 namespace {
 

@@ -14,6 +14,9 @@ std::uint64_t allocation_count() noexcept;
 /// Voluntary and involuntary context switches of all threads of the process.
 std::uint64_t context_switches() noexcept;
 
+/// Processor time of all threads of the process, user and system, ns.
+std::uint64_t cpu_ns() noexcept;
+
 struct Footprint {
     unsigned threads = 0;
     unsigned rings = 0;                ///< descriptors that are io_uring instances

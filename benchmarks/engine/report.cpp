@@ -144,10 +144,11 @@ void Report::print_outcome(const Outcome &outcome) const {
                         fmt::format("{:.3f}", ratio.median),
                         fmt::format("{:.3f}..{:.3f}", ratio.q1, ratio.q3),
                         fmt::format("{:.3f}..{:.3f}", ratio.low, ratio.high),
+                        fmt::format("{:.0f}", series.cpu_ns_per_op()),
                         fmt::format("{:.3f}", series.switches()), series.lanes});
     }
     print_columns({"what", "kops/s", "ns/op", "x " + base.name, "quartiles", "min..max",
-                   "switches/op", "lanes"},
+                   "cpu ns/op", "switches/op", "lanes"},
                   rows);
     fmt::print("\n{} rounds; {} drifted {:+.1f} % from the first to the last third.\n",
                base.samples.size(), base.name, outcome.drift * 100);
@@ -240,6 +241,7 @@ void Report::write_json(const Machine &machine) const {
                 variant["rounds"].push_back({{"ops", sample.ops},
                                              {"ops_per_second", sample.ops_per_second},
                                              {"switches_per_op", sample.switches_per_op},
+                                             {"cpu_ns_per_op", sample.cpu_ns_per_op},
                                              {"allocations", sample.allocations}});
             for (const Histogram::Bucket &bucket : series.latency.buckets())
                 variant["latency_ns"].push_back({bucket.up_to_ns, bucket.count});

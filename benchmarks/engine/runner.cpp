@@ -111,6 +111,7 @@ Sample run_slice(const Variant &variant, std::chrono::milliseconds warm_up,
 
     const std::uint64_t switches_before = context_switches();
     const std::uint64_t allocations_before = allocation_count();
+    const std::uint64_t cpu_before = cpu_ns();
     const std::uint64_t begin = now_ns();
     shared.phase.store(counting);
     std::this_thread::sleep_for(slice);
@@ -119,6 +120,7 @@ Sample run_slice(const Variant &variant, std::chrono::milliseconds warm_up,
         std::this_thread::sleep_for(std::chrono::milliseconds(1));
     shared.phase.store(stopped);
     const std::uint64_t end = now_ns();
+    const std::uint64_t cpu_after = cpu_ns();
     const std::uint64_t allocations_after = allocation_count();
     const std::uint64_t switches_after = context_switches();
     await_end(variant, shared);
@@ -135,6 +137,8 @@ Sample run_slice(const Variant &variant, std::chrono::milliseconds warm_up,
         static_cast<double>(sample.ops) * 1e9 / static_cast<double>(end - begin);
     sample.switches_per_op =
         static_cast<double>(switches_after - switches_before) / static_cast<double>(sample.ops);
+    sample.cpu_ns_per_op =
+        static_cast<double>(cpu_after - cpu_before) / static_cast<double>(sample.ops);
     sample.allocations = allocations_after - allocations_before;
     if (latency != nullptr) {
         for (const Histogram &histogram : histograms)
@@ -211,12 +215,20 @@ Spread Series::rate() const {
     return spread_of(rates);
 }
 
-double Series::switches() const {
+namespace {
+
+double median_of(const std::vector<Sample> &samples, double Sample::*field) {
     std::vector<double> values;
     for (const Sample &sample : samples)
-        values.push_back(sample.switches_per_op);
+        values.push_back(sample.*field);
     return quantile(values, 0.5);
 }
+
+}  // namespace
+
+double Series::switches() const { return median_of(samples, &Sample::switches_per_op); }
+
+double Series::cpu_ns_per_op() const { return median_of(samples, &Sample::cpu_ns_per_op); }
 
 double Series::allocations_per_op() const {
     std::uint64_t ops = 0;

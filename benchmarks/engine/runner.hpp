@@ -41,6 +41,7 @@ struct Sample {
     double ops_per_second = 0;
     std::uint64_t ops = 0;
     double switches_per_op = 0;
+    double cpu_ns_per_op = 0;  ///< user and system time of the whole process
     std::uint64_t allocations = 0;
     [[nodiscard]] double ns_per_op() const { return 1e9 / ops_per_second; }
 };
@@ -76,6 +77,7 @@ struct Series {
 
     [[nodiscard]] Spread rate() const;
     [[nodiscard]] double switches() const;
+    [[nodiscard]] double cpu_ns_per_op() const;
     [[nodiscard]] double allocations_per_op() const;
 };
 

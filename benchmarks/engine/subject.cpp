@@ -107,8 +107,6 @@ SubjectFile::SubjectFile(std::shared_ptr<Engine> engine, const Target &target)
         throw Failure(fmt::format("fsys_file_open: {} ({})", fsys_error_name(code), reason));
 }
 
-SubjectFile::~SubjectFile() {
-    fsys_file_close(file_);
-}
+SubjectFile::~SubjectFile() { fsys_file_close(file_); }
 
 }  // namespace bench

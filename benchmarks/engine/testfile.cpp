@@ -62,9 +62,7 @@ Descriptor::Descriptor(const std::string &path, int flags)
         fail("open", path);
 }
 
-Descriptor::~Descriptor() {
-    close(fd_);
-}
+Descriptor::~Descriptor() { close(fd_); }
 
 Pages::Pages(std::size_t bytes) : memory_(static_cast<char *>(std::aligned_alloc(4096, bytes))) {
     if (!memory_)
@@ -72,9 +70,7 @@ Pages::Pages(std::size_t bytes) : memory_(static_cast<char *>(std::aligned_alloc
     std::memset(memory_.get(), 0x5a, bytes);
 }
 
-void Pages::Release::operator()(char *memory) const {
-    std::free(memory);
-}
+void Pages::Release::operator()(char *memory) const { std::free(memory); }
 
 TestFile::TestFile(const std::string &directory, const std::string &name, std::uint64_t bytes)
     : path_(directory + "/" + name + "." + std::to_string(getpid())), bytes_(bytes) {
