@@ -39,14 +39,16 @@ public:
         return head_.exchange(kNil, memory_order_seq_cst);
     }
 
-    // Unlinks `slot`, which the caller has claimed, if it is still the newest. No ABA: a slot that
-    // its claimer holds cannot be pushed again, so "head == slot" means "never taken since", and
-    // then its next has not changed either.
+    // Unlinks `slot`, which the caller has claimed, if it is still the newest. The head is looked at
+    // first and with acquire: an op that is being published is LISTED before it is pushed, so only
+    // "head == slot" tells that its next is written. No ABA: a slot that its claimer holds cannot be
+    // pushed again, so "head == slot" means "never taken since", and its next has not changed either.
     template <class Link>
     bool pop_if_head(std::uint32_t slot, Link &&link) {
-        std::uint32_t expected = slot;
-        return head_.compare_exchange_strong(expected, link(slot).load(memory_order_relaxed),
-                                             memory_order_seq_cst, memory_order_relaxed);
+        std::uint32_t expected = head_.load(memory_order_acquire);
+        return expected == slot &&
+               head_.compare_exchange_strong(expected, link(slot).load(memory_order_relaxed),
+                                             memory_order_acq_rel, memory_order_relaxed);
     }
 
     bool empty() const { return head_.load(memory_order_seq_cst) == kNil; }
