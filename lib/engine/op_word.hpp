@@ -94,6 +94,23 @@ bool claim(Word &word, std::uint64_t expected, OpState to, std::uint64_t drop = 
     }
 }
 
+// QUEUED or HELD, unlisted -> QUEUED and LISTED: the caller then hands it to a lane. Unlike a claim
+// this leaves the state as it is, so LISTED decides which of several (a waiter whose time is limited,
+// the ticker, a closer) does it: linking a slot twice would make the list a circle.
+template <class Word>
+bool list(Word &word, std::uint64_t expected) {
+    const std::uint64_t from = expected & (kGenerationMask | kStateMask);
+    while ((expected & (kGenerationMask | kStateMask)) == from && (expected & kListed) == 0) {
+        const std::uint64_t desired =
+            (with_state(expected, OpState::kQueued) & ~kSeen) | kListed;
+        if (word.compare_exchange_weak(expected, desired, memory_order_acq_rel,
+                                       memory_order_acquire)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 // CLAIMED or INFLIGHT -> DONE (or TAKEN, by a waiter that executed it), by its executor. One RMW: the executor alone changes the state, the
 // others only flags, so XOR of the two state patterns cannot be disturbed. Release: the result is
 // visible to whoever sees DONE. Returns the word before: its WAITER, GROUP and group id say whom

@@ -206,7 +206,7 @@ void Engine::enlist(std::uint32_t index, unsigned lane) {
 
 void Engine::publish(std::uint32_t index, std::uint64_t word) {
     Op &op = ops[index];
-    if (op_word::claim(op.word, word, OpState::kQueued, op_word::kSeen, op_word::kListed)) {
+    if (op_word::list(op.word, word)) {
         enlist(index, op_word::lane(word));
     }
 }
