@@ -55,13 +55,15 @@ std::uint32_t OpTable::allocate() {
         return index;
     }
     if (fresh_.load(std::memory_order_relaxed) < capacity_) {
-        index = fresh_.fetch_add(1, std::memory_order_acq_rel);
+        // Once for each slot. Counted when it is built: others look at all slots that are counted.
+        const std::lock_guard lock(fresh_mutex_);
+        index = fresh_.load(std::memory_order_relaxed);
         if (index < capacity_) {
             Op *op = new (&slots_[index]) Op;
-            op->word.store(first_generation_, memory_order_release);
+            op->word.store(first_generation_, memory_order_relaxed);
+            fresh_.store(index + 1, std::memory_order_release);
             return index;
         }
-        fresh_.store(capacity_, std::memory_order_relaxed);
     }
     for (unsigned i = 1; i < kShards; ++i) {
         index = pop((own + i) % kShards);

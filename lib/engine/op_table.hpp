@@ -8,6 +8,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <mutex>
 
 #include "engine/futex.hpp"
 #include "engine/iovecs.hpp"
@@ -75,8 +76,7 @@ public:
     std::uint32_t capacity() const { return capacity_; }
     // Slots that were ever used: all live ops lie below.
     std::uint32_t touched() const {
-        const std::uint32_t fresh = fresh_.load(std::memory_order_acquire);
-        return fresh < capacity_ ? fresh : capacity_;
+        return fresh_.load(std::memory_order_acquire);
     }
     Op &operator[](std::uint32_t index) { return slots_[index]; }
     std::uint32_t index(const Op &op) const { return static_cast<std::uint32_t>(&op - slots_); }
@@ -113,6 +113,7 @@ private:
     Op *slots_;
     FreeList free_[kShards];
     alignas(kCacheLine) std::atomic<std::uint32_t> fresh_{0};
+    std::mutex fresh_mutex_;
     std::atomic<std::uint32_t> waiters_{0};
     std::atomic<std::uint32_t> sequence_{0};
 };
