@@ -9,6 +9,7 @@ No warning; every function of the version script is described; no link within th
 import html.parser
 import os
 import re
+import shutil
 import subprocess
 import sys
 import urllib.parse
@@ -58,6 +59,8 @@ def broken_links(folder, pages):
 
 def main():
     doxygen, doxyfile, output, map_path = sys.argv[1:]
+    # Doxygen leaves the pages of what is gone, with links to nowhere.
+    shutil.rmtree(os.path.join(output, "html"), ignore_errors=True)
     run = subprocess.run([doxygen, doxyfile], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                          text=True, check=False)
     if run.returncode != 0 or re.search(r"\b(warning|error):", run.stdout):
