@@ -12,9 +12,10 @@ using namespace libfsys;
 
 namespace {
 
-[[gnu::always_inline]] inline int submit_for(fsys_file *file, std::uint32_t opcode, void *buffer, std::uint64_t length,
-               std::uint64_t offset, std::uint32_t flags, std::uint64_t user_data,
-               fsys_op *ret_op) noexcept {
+[[gnu::always_inline]] inline int submit_for(fsys_file *file, std::uint32_t opcode, void *buffer,
+                                             std::uint64_t length, std::uint64_t offset,
+                                             std::uint32_t flags, std::uint64_t user_data,
+                                             fsys_op *ret_op) noexcept {
     return guarded([&]() -> int {
         Call call(file);
         if (call.code() != 0) {
@@ -62,7 +63,7 @@ int fsys_submit(fsys *handle, const fsys_request *requests, uint32_t count,
         if (requests == nullptr) {
             return -EINVAL;
         }
-        constexpr std::uint32_t kOnStack = 64;
+        constexpr std::uint32_t kOnStack = 512;  // 28 KiB of stack; beyond that an allocation a call
         constexpr std::uint32_t kMost = INT32_MAX / sizeof(Request);
         count = std::min(count, kMost);
         Request on_stack[kOnStack];

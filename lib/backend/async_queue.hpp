@@ -21,6 +21,7 @@ struct AsyncRequest {
     int rwf = 0;                     // RWF_*
     int mode = 0;                    // FSYS_OP_ALLOCATE: FALLOC_FL_*
     bool registered_buffer = false;  // bytes lie in the registered arena
+    bool device = false;             // goes to a device now (direct IO): start it without delay
     bool data_only = false;          // FSYS_OP_SYNC: fdatasync
     std::uint64_t cookie = 0;        // comes back in the result; below 2^32
 };

@@ -17,6 +17,7 @@
 #include <system_error>
 
 #include "engine/engine.hpp"
+#include "engine/start_thread.hpp"
 
 namespace libfsys {
 
@@ -40,7 +41,7 @@ int Poller::start() {
         wake_fd_.store(fd);
     }
     try {
-        thread_ = std::thread([this] { work(); });
+        thread_ = start_thread([this] { work(); });
     } catch (const std::exception &) {
         return -EAGAIN;
     }

@@ -10,6 +10,7 @@
 #include <system_error>
 
 #include "engine/engine.hpp"
+#include "engine/start_thread.hpp"
 #include "engine/trace.hpp"
 
 namespace libfsys {
@@ -20,7 +21,7 @@ bool Pool::make_room() {
     // other must not queue up behind what may be a slow sync while threads could still be started.
     if (queued_ >= idle_ && running_ < most_ && !stopping_) {
         try {
-            threads_.emplace_back([this] { work(); });
+            threads_.push_back(start_thread([this] { work(); }));
             ++running_;
             ++queued_;
             return true;

@@ -9,6 +9,7 @@
 #include <system_error>
 
 #include "engine/engine.hpp"
+#include "engine/start_thread.hpp"
 
 namespace libfsys {
 
@@ -21,7 +22,7 @@ bool Ticker::wake() {
     const std::lock_guard lock(mutex_);
     if (!started_ && !stopping_.load()) {
         try {
-            thread_ = std::thread([this] { work(); });
+            thread_ = start_thread([this] { work(); });
             started_ = true;
         } catch (const std::exception &) {
             // No thread, or no memory for one: false, and the op is published at once.

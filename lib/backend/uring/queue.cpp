@@ -27,6 +27,9 @@ constexpr std::uint64_t kWakeCookie = std::uint64_t{1} << 32;
 constexpr std::uint64_t kCancelCookie = std::uint64_t{1} << 33;
 
 constexpr std::uint32_t kSqEntries = 512;
+// Direct IO is handed over in groups of this many instead of all at the turn's end: 1.17 x the rate
+// of a bare ring at depth 32 on a virtio disk (8: 1.14, 16: 1.08, 1: 1.10).
+constexpr std::uint32_t kDeviceGroup = 4;
 // Room in the CQ beside requests: the wake poll, and a cancel for each slot of a burst.
 constexpr std::uint32_t kOwnEntries = 64;
 
@@ -135,6 +138,14 @@ bool UringQueue::put(const AsyncRequest &request) {
         sqe->flags |= IOSQE_FIXED_FILE;
     }
     sqe->user_data = request.cookie;
+    if (request.device && ++device_unsubmitted_ == kDeviceGroup) {
+        // A device works on the first few while the rest is still being filled in.
+        device_unsubmitted_ = 0;
+        counters_.entries += ring_.unsubmitted();
+        ++counters_.enters;
+        ring_.submit();
+        counters_.entries -= ring_.unsubmitted();
+    }
     return true;
 }
 
@@ -156,6 +167,7 @@ int UringQueue::turn(AsyncResult *results, unsigned max, std::int64_t wait_ns) {
     // Sleep only when nothing is there to take: CQEs may be left over from the last turn.
     const bool wait = wait_ns != 0 && ring_.cq_empty();
     const std::uint32_t entries = ring_.unsubmitted();
+    device_unsubmitted_ = 0;
     if (entries != 0 || wait || ring_.needs_getevents() || ring_.cq_empty()) {
         ++counters_.enters;
         const int code = ring_.enter(wait ? 1 : 0, wait_ns);

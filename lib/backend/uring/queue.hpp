@@ -37,6 +37,7 @@ private:
     Ring ring_;
     int wake_fd_ = -1;
     bool wake_armed_ = false;
+    std::uint32_t device_unsubmitted_ = 0;
     std::uint32_t wanted_in_flight_;
     std::uint32_t max_in_flight_ = 0;
     std::uint32_t file_places_;

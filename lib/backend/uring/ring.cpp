@@ -171,6 +171,14 @@ int Ring::enter(std::uint32_t min_complete, std::int64_t timeout_ns) {
     return static_cast<int>(rc);
 }
 
+void Ring::submit() {
+    std::atomic_ref<std::uint32_t>(*sq_tail_).store(sq_local_tail_, std::memory_order_release);
+    const long taken = ::syscall(SYS_io_uring_enter, enter_fd_, sq_local_tail_ - sq_submitted_, 0,
+                                 enter_flags_, nullptr, _NSIG / 8);
+    // What was not taken goes with the next enter, which also reports a failure that lasts.
+    sq_submitted_ += taken > 0 ? static_cast<std::uint32_t>(taken) : 0;
+}
+
 int Ring::register_op(unsigned opcode, const void *arg, unsigned count) const {
     const auto rc = ::syscall(SYS_io_uring_register, fd_, opcode, arg, count);
     return rc < 0 ? -errno : static_cast<int>(rc);

@@ -77,6 +77,9 @@ public:
         return std::atomic_ref<std::uint32_t>(*cq_overflow_).load(std::memory_order_relaxed);
     }
 
+    // Submits everything and looks at no completion.
+    void submit();
+
     int register_op(unsigned opcode, const void *arg, unsigned count) const;
     // Makes later enters cheaper (Linux 5.18); for a ring that one thread enters.
     void register_ring_fd();
