@@ -99,26 +99,28 @@ void Engine::poison(int code, const char *sentence) {
         copy_text(sentence, cause_, sizeof cause_);
         poison_code_.store(code, std::memory_order_seq_cst);
     }
-    // What never started ends now; what the kernel holds cannot, so only its waiters are woken.
-    {
-        Publisher out(*this);
-        each_op([&](std::uint32_t index, std::uint64_t word) {
-            Op &op = ops[index];
-            const OpState state = op_word::state(word);
-            if ((state == OpState::kQueued || state == OpState::kHeld) &&
-                op_word::claim(op.word, word, OpState::kClaimed)) {
-                complete(op, OpState::kClaimed, {code, 0, FSYS_STEP_QUEUE}, FSYS_LANE_NONE, out);
-            } else {
-                // Changed first: a waiter that looked for poison just before this does not sleep.
-                std::uint64_t seen = word;
-                op_word::mark(op.word, seen, op_word::kPoked);
-                futex_wake(futex_half(op.word));
-            }
-        });
-    }
+    end_waiting_ops(code);
     groups.wake_all();
     completions.wake_all();
     ops.wake_all_waiters();
+}
+
+// What never started ends now; what the kernel holds cannot, so only its waiters are woken.
+void Engine::end_waiting_ops(int code) {
+    Publisher out(*this);
+    each_op([&](std::uint32_t index, std::uint64_t word) {
+        Op &op = ops[index];
+        const OpState state = op_word::state(word);
+        if ((state == OpState::kQueued || state == OpState::kHeld) &&
+            op_word::claim(op.word, word, OpState::kClaimed)) {
+            complete(op, OpState::kClaimed, {code, 0, FSYS_STEP_QUEUE}, FSYS_LANE_NONE, out);
+        } else {
+            // Changed first: a waiter that looked for poison just before this does not sleep.
+            std::uint64_t seen = word;
+            op_word::mark(op.word, seen, op_word::kPoked);
+            futex_wake(futex_half(op.word));
+        }
+    });
 }
 
 void Engine::poison_file(Target &target, int error, const char *what) {

@@ -115,6 +115,7 @@ public:
     fsys_op token(const Op &op, std::uint64_t word) const;
     Op *find(fsys_op token, std::uint64_t &generation);
     void poison(int code, const char *sentence);
+    void end_waiting_ops(int code);
     // seq_cst: who changes the word that it sleeps on and then looks here, and poison(), which stores
     // the code and then changes that word, cannot miss one another.
     int poisoned() const { return poison_code_.load(std::memory_order_seq_cst); }

@@ -178,6 +178,13 @@ std::uint32_t Engine::allocate(std::uint32_t flags, int &code) {
 }
 
 void Engine::ring_bell() {
+    // After the push, as poison() looks at the ops after it has set its code: of an op that is listed
+    // while the driver dies, at least one of the two sees to the end.
+    const int poison = poisoned();
+    if (poison != 0) {
+        end_waiting_ops(poison);
+        return;
+    }
     // On a caller-driven handle the driver thread itself will poll; others, and an outer event loop
     // that sleeps on the descriptor, must be told.
     if (config.caller_driven && is_driver_thread() && !driver.has_event_fd()) {
