@@ -22,6 +22,7 @@
 #include "backend/threads/inline_queue.hpp"
 #include "backend/uring/queue.hpp"
 #include "engine/engine.hpp"
+#include "engine/start_thread.hpp"
 
 namespace libfsys {
 namespace {
@@ -90,7 +91,7 @@ int Driver::start() {
             state_.store(start_error_ == 0 ? kRunning : kFailed, std::memory_order_release);
         } else {
             try {
-                thread_ = std::thread([this] { thread_main(); });
+                thread_ = start_thread([this] { thread_main(); });
                 while (state_.load(std::memory_order_acquire) == kIdle) {
                     futex_wait(&state_, kIdle, Deadline::never());
                 }
@@ -112,6 +113,7 @@ int Driver::start() {
 
 void Driver::thread_main() {
     ::pthread_setname_np(pthread_self(), "fsys-driver");
+    owner_ = pthread_self();
     try {
         start_error_ = open_queue();
     } catch (const std::bad_alloc &) {
@@ -203,6 +205,7 @@ bool Driver::put(Op &op, std::uint32_t index) {
         Target &target = *op.file();
         request.fd = target.fd;
         request.registered_file = registered_place(target);
+        request.device = target.direct;
         request.rwf = (op.flags & FSYS_DURABLE) != 0 ? RWF_DSYNC : 0;
         if (op.opcode == FSYS_OP_SYNC) {
             const bool range = (op.flags & FSYS_SYNC_RANGE) != 0;
@@ -242,7 +245,8 @@ bool Driver::put(Op &op, std::uint32_t index) {
     return true;
 }
 
-void Driver::start_backlog(Publisher &out) {
+int Driver::start_backlog(Publisher &out) {
+    int ended = 0;
     while (backlog_at_ < backlog_.size()) {
         const std::uint32_t index = backlog_[backlog_at_];
         Op &op = engine_.ops[index];
@@ -259,6 +263,7 @@ void Driver::start_backlog(Publisher &out) {
             }
         } else if ((word & op_word::kCancel) != 0) {
             ++backlog_at_;
+            ++ended;
             engine_.complete(op, OpState::kInflight, {-ECANCELED, op.done, FSYS_STEP_QUEUE},
                              FSYS_LANE_RING, out);
             continue;
@@ -266,21 +271,23 @@ void Driver::start_backlog(Publisher &out) {
         const bool transfer = op.opcode >= FSYS_OP_READ && op.opcode <= FSYS_OP_WRITEV;
         if (transfer && op.done == op.length) {
             ++backlog_at_;
+            ++ended;
             engine_.complete(op, OpState::kInflight, {static_cast<std::int64_t>(op.done), op.done, 0},
                              FSYS_LANE_RING, out);
             continue;
         }
         // Credits: results never outnumber the places for them.
         if (in_queue_ >= queue_->max_in_flight() || !put(op, index)) {
-            return;
+            break;
         }
         ++backlog_at_;
     }
+    return ended;
 }
 
 void Driver::requeue(std::uint32_t index) { backlog_.push_back(index); }
 
-void Driver::on_result(std::uint32_t index, std::int32_t result, Publisher &out) {
+bool Driver::on_result(std::uint32_t index, std::int32_t result, Publisher &out) {
     --in_queue_;
     Op &op = engine_.ops[index];
     const std::uint64_t word = op.word.load(memory_order_relaxed);
@@ -293,7 +300,7 @@ void Driver::on_result(std::uint32_t index, std::int32_t result, Publisher &out)
         engine_.stats.add(Count::kRetries);
         op.word.fetch_or(op_word::kListed, memory_order_acq_rel);
         engine_.pool.push(index);
-        return;
+        return false;
     }
     Outcome outcome;
     outcome.done = op.done;
@@ -309,41 +316,49 @@ void Driver::on_result(std::uint32_t index, std::int32_t result, Publisher &out)
             }
             op.done = outcome.done;
             requeue(index);
-            return;
+            return false;
         }
     } else if (result == -EINTR || (again && op.retries < 32)) {
         ++op.retries;
         engine_.stats.add(Count::kRetries);
         requeue(index);
-        return;
+        return false;
     } else if (result < 0) {
         outcome.result = result;
         outcome.step = engine_.failed(op.file(), op.opcode, op.flags, result);
     }
     engine_.complete(op, OpState::kInflight, outcome, FSYS_LANE_RING, out);
+    return true;
 }
 
 int Driver::turn(std::int64_t wait_ns) {
     const bool caller_driven = engine_.config.caller_driven;
     if (caller_driven) {
         engine_.bell.run();
+        if (has_event_fd()) {
+            // Before the list is taken, so that a later write says "again". Left readable, it would
+            // keep an outer loop spinning.
+            std::uint64_t drained;
+            [[maybe_unused]] const ssize_t n = ::read(queue_->wake_fd(), &drained, sizeof drained);
+        }
     }
     run_controls();
     collect();
-    int count = 0;
+    int ended = 0;
     {
         Publisher out(engine_);
-        start_backlog(out);
+        ended = start_backlog(out);
     }
     // A backlog that only credits hold up waits for results; one that a full queue holds up goes on
     // right after this turn has emptied it.
     const bool full = backlog_at_ < backlog_.size() && in_queue_ < queue_->max_in_flight();
-    std::int64_t wait = full ? 0 : wait_ns;
+    // What ended without the queue may be what the caller of this turn waits for.
+    std::int64_t wait = full || ended != 0 ? 0 : wait_ns;
     const bool parked = wait != 0 && engine_.bell.park([this] { return idle(); });
     if (!parked) {
         wait = 0;
     }
-    count = queue_->turn(results_.data(), kResults, wait);
+    const int count = queue_->turn(results_.data(), kResults, wait);
     if (parked) {
         engine_.bell.run();
     }
@@ -354,19 +369,22 @@ int Driver::turn(std::int64_t wait_ns) {
     if (count > 0) {
         Publisher out(engine_);
         for (int i = 0; i < count; ++i) {
-            on_result(static_cast<std::uint32_t>(results_[static_cast<std::size_t>(i)].cookie),
-                      results_[static_cast<std::size_t>(i)].result, out);
+            ended += on_result(
+                static_cast<std::uint32_t>(results_[static_cast<std::size_t>(i)].cookie),
+                results_[static_cast<std::size_t>(i)].result, out);
         }
     }
     if (caller_driven) {
         // Until the next poll this side sleeps: others ring, and an outer loop is told of what has
         // come since the list was taken.
         const bool nothing = engine_.bell.park([this] { return idle(); });
-        if (!nothing && has_event_fd()) {
+        // The rest of a short transfer waits here for its next turn, which nothing else announces.
+        const bool more = backlog_at_ < backlog_.size() && in_queue_ < queue_->max_in_flight();
+        if ((!nothing || more) && has_event_fd()) {
             queue_->wake();
         }
     }
-    return count;
+    return count < 0 ? count : ended;
 }
 
 // ------------------------------------------------------------------ requests of other threads
@@ -415,7 +433,11 @@ void Driver::register_arena(void *base, std::size_t size) {
 
 void Driver::unregister_file(int place) {
     const Control control{What::kUnregister, static_cast<std::uint64_t>(place), 0};
-    if (engine_.config.caller_driven && engine_.is_driver_thread()) {
+    // Asking oneself would be waiting for oneself: the driver closes a file whose last op it ends.
+    const bool own = engine_.config.caller_driven
+                         ? engine_.is_driver_thread()
+                         : running() && pthread_equal(pthread_self(), owner_) != 0;
+    if (own) {
         put_control(control);
         return;
     }

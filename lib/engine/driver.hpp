@@ -4,6 +4,8 @@
 // its own, started by the first op that needs it, or inside fsys_poll() on the opening thread.
 #pragma once
 
+#include <pthread.h>
+
 #include <atomic>
 #include <cstdint>
 #include <memory>
@@ -35,7 +37,7 @@ public:
     bool unavailable() const { return state_.load(std::memory_order_acquire) == kFailed; }
 
     // One round on the calling thread, which must own the queue: submit, wait up to `wait_ns`,
-    // complete. Returns the number of completions, negative when the queue is broken.
+    // complete. Returns the number of ops completed, negative when the queue is broken.
     int turn(std::int64_t wait_ns);
 
     // Requests from other threads, carried out between two turns.
@@ -71,12 +73,12 @@ private:
     void thread_main();
     void die(int code, const char *where);
     void collect();
-    void start_backlog(Publisher &out);
+    int start_backlog(Publisher &out);  // how many ops it completed
     bool put(Op &op, std::uint32_t index);
     bool put_control(const Control &control);
     void run_controls();
     bool idle();
-    void on_result(std::uint32_t index, std::int32_t result, Publisher &out);
+    bool on_result(std::uint32_t index, std::int32_t result, Publisher &out);
     void requeue(std::uint32_t index);
     int registered_place(Target &target);
     bool ask(const Control &control, std::uint32_t *ret_ticket = nullptr);
@@ -87,6 +89,7 @@ private:
     int start_error_ = 0;
     std::unique_ptr<AsyncQueue> queue_;
     std::thread thread_;
+    pthread_t owner_{};  // the thread itself; written before state_ becomes kRunning
     std::atomic<std::uint32_t> ended_{0};
     std::atomic<bool> stopping_{false};
     std::atomic<int> event_fd_{-1};

@@ -486,7 +486,24 @@ int Engine::wait_all(const fsys_op *tokens, std::uint32_t count, std::int64_t ti
             ::nanosleep(&brief, nullptr);
         }
     }
-    int code = 0;
+    // All or none: take every one before any is copied, and put back when one cannot be had.
+    for (std::uint32_t i = 0; i < count; ++i) {
+        if (waited[i].op == nullptr) {
+            continue;
+        }
+        Op &op = *waited[i].op;
+        const std::uint64_t word = op.word.load(memory_order_acquire);
+        if (!is_live(word, waited[i].generation) || op_word::state(word) != OpState::kDone ||
+            !op_word::take(op.word, word)) {
+            // Named twice here, or taken by another thread meanwhile.
+            while (i-- != 0) {
+                if (waited[i].op != nullptr) {
+                    op_word::finish(waited[i].op->word, OpState::kTaken, OpState::kDone);
+                }
+            }
+            return FSYS_E_STALE;
+        }
+    }
     std::uint32_t freed[64];
     std::uint32_t freed_count = 0;
     for (std::uint32_t i = 0; i < count; ++i) {
@@ -497,12 +514,6 @@ int Engine::wait_all(const fsys_op *tokens, std::uint32_t count, std::int64_t ti
             continue;
         }
         Op &op = *waited[i].op;
-        const std::uint64_t word = op.word.load(memory_order_acquire);
-        if (!is_live(word, waited[i].generation) || op_word::state(word) != OpState::kDone ||
-            !op_word::take(op.word, word)) {
-            code = FSYS_E_STALE;  // named twice here, or taken by another thread meanwhile
-            continue;
-        }
         copy_out(op, tokens[i], results != nullptr ? &results[i] : nullptr);
         if (op_word::release(op.word)) {
             if (freed_count == std::size(freed)) {
@@ -513,7 +524,7 @@ int Engine::wait_all(const fsys_op *tokens, std::uint32_t count, std::int64_t ti
         }
     }
     ops.free(freed, freed_count);
-    return code;
+    return 0;
 }
 
 int Engine::reap(fsys_result *results, std::uint32_t max, std::int64_t timeout_ns) {

@@ -6,7 +6,9 @@
 #include "fake/fake_queue.hpp"
 
 #include <poll.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -153,10 +155,12 @@ std::int32_t FakeQueue::execute(const AsyncRequest &r) {
     if (chance(control_.behaviour.interrupted)) {
         return -EINTR;
     }
-    if (!stream && r.opcode != FSYS_OP_NOP && chance(control_.behaviour.again)) {
+    struct stat st{};
+    const bool regular = r.opcode != FSYS_OP_NOP && ::fstat(r.fd, &st) == 0 && S_ISREG(st.st_mode);
+    if (regular && chance(control_.behaviour.again)) {
         return -EAGAIN;
     }
-    if (!stream && r.opcode != FSYS_OP_NOP && chance(control_.behaviour.cancelled)) {
+    if (regular && chance(control_.behaviour.cancelled)) {
         return -ECANCELED;
     }
     int fd = r.fd;
