@@ -5,6 +5,8 @@
 
 #include "engine/batch.hpp"
 
+#include <unistd.h>
+
 #include <cerrno>
 
 #include "engine/engine.hpp"
@@ -65,6 +67,14 @@ bool BatchRings::read_cached(Engine &engine, const std::uint32_t *ops, std::uint
     }
     slot->busy.store(0, std::memory_order_release);
     return ok;
+}
+
+void BatchRings::close_in_child() {
+    for (const Slot &slot : slots_) {
+        if (slot.ring.is_open()) {
+            ::close(slot.ring.fd());
+        }
+    }
 }
 
 }  // namespace libfsys

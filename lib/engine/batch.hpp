@@ -22,6 +22,7 @@ public:
     // ops[i], -EAGAIN where the page cache does not have it. False when no ring can be had.
     bool read_cached(Engine &engine, const std::uint32_t *ops, std::uint32_t count,
                      std::int32_t *results);
+    void close_in_child();
 
 private:
     static constexpr unsigned kRings = 16;

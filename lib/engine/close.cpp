@@ -161,6 +161,8 @@ void Engine::close_in_child() {
         ::close(root_fd);
     }
     driver.close_in_child();
+    batches.close_in_child();
+    poller.close_in_child();
     completions.close_event_fd_in_child();
 }
 

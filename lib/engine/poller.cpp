@@ -159,6 +159,13 @@ void Poller::work() {
     }
 }
 
+void Poller::close_in_child() {
+    const int fd = wake_fd_.exchange(-1);
+    if (fd >= 0) {
+        ::close(fd);
+    }
+}
+
 void Poller::stop() {
     {
         const std::lock_guard lock(mutex_);

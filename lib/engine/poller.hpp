@@ -25,6 +25,7 @@ public:
     // An op of the poller was cancelled: its slot wants to be unlinked.
     void wake();
     void stop();
+    void close_in_child();
 
 private:
     int start();
