@@ -22,7 +22,9 @@
 namespace libfsys {
 namespace {
 
-enum : int { kUnknown = 0, kProbing = 1, kKnown = 2 };
+// Otherwise the process id of the thread that probes: a fork child inherits the state, not the
+// thread, and probes itself.
+enum : int { kUnknown = 0, kKnown = -1 };
 constinit std::atomic<int> g_state{kUnknown};
 constinit UringVerdict g_verdict{};
 
@@ -134,8 +136,9 @@ UringVerdict explain_setup_failure(int error) {
 UringVerdict probe_uring() {
     int seen = g_state.load(std::memory_order_acquire);
     while (seen != kKnown) {
-        if (seen == kUnknown &&
-            g_state.compare_exchange_strong(seen, kProbing, std::memory_order_acquire)) {
+        const int self = ::getpid();
+        if (seen != self &&
+            g_state.compare_exchange_strong(seen, self, std::memory_order_acquire)) {
             const UringVerdict verdict = probe_now();
             if (is_lasting(verdict.reason)) {
                 g_verdict = verdict;
