@@ -122,7 +122,8 @@ unsigned Engine::route(const Target *target, std::uint32_t opcode) const {
     if (config.caller_driven) {
         return FSYS_LANE_RING;
     }
-    if (!config.uring || driver.unavailable()) {
+    // Where io_uring was insisted on, start() refuses what needs the ring that is not there.
+    if (!config.uring || (driver.unavailable() && !config.uring_required)) {
         return FSYS_LANE_POOL;
     }
     switch (opcode) {
