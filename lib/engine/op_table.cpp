@@ -35,7 +35,8 @@ OpTable::~OpTable() { ::munmap(slots_, sizeof(Op) * capacity_); }
 
 std::uint32_t OpTable::pop(unsigned shard) {
     auto &head = free_[shard].head;
-    std::uint64_t seen = head.load(std::memory_order_acquire);
+    // seq_cst: a waiter has registered before this look; see free().
+    std::uint64_t seen = head.load(std::memory_order_seq_cst);
     while (index_of(seen) != kNil) {
         // The slot may be taken by another thread meanwhile, so `next` may be anything; the tag
         // then makes the exchange fail.
