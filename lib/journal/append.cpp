@@ -355,6 +355,14 @@ int Journal::abandon_ticket(const Ticket &ticket) {
     return 0;
 }
 
+void Journal::abandon_tickets() {
+    const std::lock_guard lock(ticket_mutex_);
+    for (const auto &[id, open] : tickets_) {
+        emit_pad(open.start, open.end, false);
+    }
+    tickets_.clear();
+}
+
 bool Journal::ticket_at(Lsn start) {
     const std::lock_guard lock(ticket_mutex_);
     for (const auto &[id, open] : tickets_) {
@@ -454,11 +462,18 @@ void Journal::write_behind(Lsn end) {
 void Journal::Behind::execute() {
     Journal &j = *journal;
     j.take_baton();
-    j.walk();
-    const Lsn whole =
-        j.base_ + (j.frontier_ - j.base_) / j.options_.block_bytes * j.options_.block_bytes;
-    if (j.poison_.load(std::memory_order_acquire) == 0 && whole > j.written_raw_) {
-        j.write_range(whole, false);
+    // Goes on while appenders keep ahead, so that the device is not idle between two loans; but
+    // not while anybody waits for a sync.
+    for (;;) {
+        j.walk();
+        const Lsn whole =
+            j.base_ + (j.frontier_ - j.base_) / j.options_.block_bytes * j.options_.block_bytes;
+        if (j.poison_.load(std::memory_order_acquire) != 0 ||
+            whole <= j.written_raw_ + j.buffer_.size() / 8 || j.write_range(whole, false) < 0 ||
+            static_cast<std::uint32_t>(j.joined_.load(std::memory_order_relaxed)) != 0 ||
+            j.baton_.load(std::memory_order_relaxed) == 2) {
+            break;
+        }
     }
     j.drop_baton();
     j.behind_scheduled_.store(false, std::memory_order_release);

@@ -152,7 +152,9 @@ int salvage(Syscalls &sys, const std::string &from, const std::string &to, const
             break;
         case Got::damaged:
             more = reader->skip_damage(&lost_from, &lost_to);
-            ret.lost.push_back({lost_from, lost_to});
+            if (lost_from != lost_to) {  // else the end, which a damaged journal does not know
+                ret.lost.push_back({lost_from, lost_to});
+            }
             break;
         case Got::gap:
             ret.lost.push_back({record.start, record.lsn});

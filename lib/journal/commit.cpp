@@ -14,6 +14,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <climits>
 
 #include "engine/futex.hpp"
 #include "journal/journal.hpp"
@@ -50,7 +51,7 @@ int Journal::sync(Lsn lsn, std::int64_t timeout_ns) {
         std::int64_t timer = 0;  // of member 0, once it had to wait
         for (;;) {
             const std::uint32_t seen = done.load(std::memory_order_acquire);
-            if (static_cast<std::int32_t>(seen - (generation + 1)) >= 0 ||
+            if (static_cast<std::int32_t>((seen & ~0xffu) - finished(generation)) >= 0 ||
                 poison_.load(std::memory_order_acquire) != 0) {
                 break;
             }
@@ -82,8 +83,8 @@ int Journal::sync(Lsn lsn, std::int64_t timeout_ns) {
             if (deadline.passed()) {
                 if (index == 0) {
                     // The others have no timer: let one of them lead.
-                    orphan_.store(generation, std::memory_order_relaxed);
-                    futex_wake(&done);
+                    orphan_.store(generation, std::memory_order_seq_cst);
+                    kick(done, INT_MAX);
                 }
                 return -ETIMEDOUT;
             }
@@ -142,7 +143,7 @@ int Journal::lead(std::uint32_t generation) {
     }
     drop_baton();
     std::atomic<std::uint32_t> &done = done_[generation % kGenerations].generation;
-    done.store(generation + 1, std::memory_order_release);
+    done.store(finished(generation), std::memory_order_release);
     if (members > 1) {
         futex_wake(&done);
     }
@@ -172,9 +173,19 @@ int Journal::write_out() {
     return code;
 }
 
+// Makes sleepers of a generation look again. The word changes, so that one who has looked and is
+// about to sleep does not.
+void Journal::kick(std::atomic<std::uint32_t> &done, int count) {
+    std::uint32_t word = done.load(std::memory_order_relaxed);
+    while (!done.compare_exchange_weak(word, (word & ~0xffu) | ((word + 1) & 0xffu),
+                                       std::memory_order_seq_cst, std::memory_order_relaxed)) {
+    }
+    futex_wake(&done, count);
+}
+
 void Journal::wake_everyone() {
     for (Done &done : done_) {
-        futex_wake(&done.generation);
+        kick(done.generation, INT_MAX);
     }
     space_sequence_.fetch_add(1, std::memory_order_seq_cst);
     futex_wake(&space_sequence_);

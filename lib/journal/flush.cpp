@@ -48,7 +48,7 @@ void Journal::drop_baton() {
     const std::uint64_t joined = joined_.load(std::memory_order_seq_cst);
     const auto members = static_cast<std::uint32_t>(joined);
     if (members != 0 && members >= expected_.load(std::memory_order_relaxed)) {
-        futex_wake(&done_[(joined >> 32) % kGenerations].generation, 1);
+        kick(done_[(joined >> 32) % kGenerations].generation, 1);
     }
 }
 
@@ -158,6 +158,10 @@ int Journal::flush(bool durable) {
 
 // ---------------------------------------------------------------- writing
 
+namespace {
+constexpr std::uint64_t kPiece = std::uint64_t{2} << 20;  // a multiple of every block size
+}
+
 // `to` is a block boundary and published.
 int Journal::write_range(Lsn to, bool durable) {
     while (written_raw_ < to || (durable && durable_raw_ < written_raw_)) {
@@ -169,7 +173,10 @@ int Journal::write_range(Lsn to, bool durable) {
             }
             continue;
         }
-        const Lsn upto = std::min(std::max(to, written_raw_), room);
+        Lsn upto = std::min(std::max(to, written_raw_), room);
+        if (!durable && upto - written_raw_ > kPiece) {
+            upto = written_raw_ + kPiece;  // appenders get their room back piece by piece
+        }
         // A full segment is durable before its successor gets a name: then a hole in a segment
         // that has a successor can only be damage.
         const bool sync_now = durable || (upto == room && !planted(Bug::rotate_before_sync));

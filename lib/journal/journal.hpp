@@ -145,8 +145,14 @@ public:
     // Makes everything durable, writes the clean watermark, releases the lock. The object is of no
     // further use but to be destroyed.
     int close();
-    // Lets go of the files and writes nothing, as a dying process would. For tests and fork.
+    // Lets go of the files and writes nothing, as a dying process would. For tests.
     void abandon();
+    // In a fork child: gives up the descriptors only. The live page is the parent's, and a thread
+    // of the parent may have held any of the locks.
+    void close_in_child() {
+        active_fd_.reset();
+        store_.close_all();
+    }
 
     // -- append. Success gives the LSN just past the record.
     int append(const void *data, std::size_t length, unsigned flags, Lsn *ret) {
@@ -160,6 +166,8 @@ public:
     int reserve(std::size_t length, unsigned flags, Ticket *ret);
     int publish(const Ticket &ticket, Lsn *ret);
     int abandon_ticket(const Ticket &ticket);
+    // All that are open: nobody will publish them any more.
+    void abandon_tickets();
 
     // -- durability
     int sync(Lsn lsn, std::int64_t timeout_ns);
@@ -264,7 +272,9 @@ private:
     int fail(const char *step, int code, Lsn lo, Lsn hi);
     bool ticket_at(Lsn start);
     // commit.cpp
+    static std::uint32_t finished(std::uint32_t generation) { return (generation + 1) << 8; }
     int lead(std::uint32_t generation);
+    static void kick(std::atomic<std::uint32_t> &done, int count);
     int outcome(Lsn lsn);
     void wake_everyone();
     // async.cpp
@@ -297,7 +307,7 @@ private:
     std::uint64_t data_bytes_ = 0;  // room per segment
     std::uint64_t max_fragment_ = 0;
     std::uint32_t key_ = 0;
-    std::uint64_t epoch_ = 0;
+    std::atomic<std::uint64_t> epoch_{0};
     Uuid uuid_{};
     bool direct_ = false;
 
@@ -325,6 +335,8 @@ private:
     std::atomic<std::uint32_t> orphan_{~0u};  // generation whose timer has gone
     std::atomic<std::int64_t> released_at_{0};
     std::atomic<std::int64_t> sync_ema_ns_{200'000};
+    // Futex word: what finished() says of the last generation that ended here, plus a counter in the
+    // low byte that kick() raises.
     struct alignas(64) Done {
         std::atomic<std::uint32_t> generation{0};
     };

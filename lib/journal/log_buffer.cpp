@@ -28,7 +28,7 @@ int LogBuffer::create(std::uint64_t bytes) {
             auto *base = static_cast<unsigned char *>(room);
             for (std::uint64_t half = 0; code == 0 && half < 2; ++half) {
                 if (::mmap(base + half * bytes, bytes, PROT_READ | PROT_WRITE,
-                           MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED) {
+                           MAP_SHARED | MAP_FIXED | MAP_POPULATE, fd, 0) == MAP_FAILED) {
                     code = -errno;
                 }
             }

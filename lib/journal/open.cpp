@@ -383,19 +383,7 @@ int Journal::close() {
     if (closed_.load(std::memory_order_acquire)) {
         return kClosed;
     }
-    {
-        // Nobody will publish them any more.
-        std::vector<std::uint64_t> open;
-        {
-            const std::lock_guard lock(ticket_mutex_);
-            for (const auto &[id, ticket] : tickets_) {
-                open.push_back(id);
-            }
-        }
-        for (const std::uint64_t id : open) {
-            abandon_ticket({id, nullptr, 0});
-        }
-    }
+    abandon_tickets();
     tail_.fetch_or(kBlocked, std::memory_order_acq_rel);
     take_baton();
     int code = flush(true);

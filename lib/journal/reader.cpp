@@ -391,7 +391,8 @@ Got Reader::wait(Record &ret, std::int64_t timeout_ns) {
         // Sequence first: an advance between next() and the sleep changes it.
         const std::uint32_t seen = live_->sequence.load(std::memory_order_seq_cst);
         const Got got = next(ret);
-        if (got != Got::end || deadline.passed()) {
+        if (got != Got::end || deadline.passed() ||
+            interrupted_.load(std::memory_order_seq_cst)) {
             return got;
         }
         auto *page = const_cast<LivePage *>(live_);
@@ -408,6 +409,17 @@ Got Reader::wait(Record &ret, std::int64_t timeout_ns) {
             const std::int64_t slice = 10'000'000;
             futex_wait_shared(&live_->sequence, seen, left < 0 ? slice : std::min(left, slice));
         }
+    }
+}
+
+void Reader::interrupt() {
+    interrupted_.store(true, std::memory_order_seq_cst);
+    if (can_register_) {
+        // Changed as well as woken: the sleeper may be between its look at the flag and its sleep.
+        // To other followers of the page this is a spurious wake-up.
+        auto *page = const_cast<LivePage *>(live_);
+        page->sequence.fetch_add(1, std::memory_order_seq_cst);
+        futex_wake_shared(&page->sequence);
     }
 }
 

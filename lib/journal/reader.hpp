@@ -6,6 +6,7 @@
 // A Reader is used by one thread at a time. One that was made from a Journal must go before it.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -47,6 +48,8 @@ public:
     Got next(Record &ret);
     // As next(), but sleeps for the first record; Got::end on timeout. Negative: no limit.
     Got wait(Record &ret, std::int64_t timeout_ns);
+    // Ends a wait() of another thread, and every later one: Got::end. Any thread.
+    void interrupt();
     // Goes to the next readable frame behind damage. False when there is none.
     bool skip_damage(Lsn *ret_from, Lsn *ret_to);
     void seek(Lsn from);
@@ -66,6 +69,7 @@ private:
     const LivePage *live_ = nullptr;
     LivePage *mapped_ = nullptr;  // ours to unmap; null when the journal's own is used
     bool can_register_ = false;
+    std::atomic<bool> interrupted_{false};
     Lsn fixed_bound_ = 0;
     std::uint64_t seen_epoch_ = 0;
     std::vector<SegmentFile> files_;

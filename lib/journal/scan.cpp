@@ -15,8 +15,7 @@
 namespace libfsys::journal {
 namespace {
 
-// Small enough that the CRC finds in the cache what the read just copied.
-constexpr std::size_t kWindow = std::size_t{256} << 10;
+constexpr std::size_t kWindow = std::size_t{1} << 20;
 
 bool zero_bytes(const unsigned char *bytes, std::size_t length) {
     return length == 0 || (bytes[0] == 0 && std::memcmp(bytes, bytes + 1, length - 1) == 0);

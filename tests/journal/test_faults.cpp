@@ -82,7 +82,54 @@ void judge(sim::Disk &disk, const Options &options, const Promise &promise) {
     REQUIRE(disk.open_files() == 0);
 }
 
+// The real system, of which the n-th durable operation fails.
+class FailsOnce final : public Syscalls {
+public:
+    std::atomic<int> left{INT32_MAX};
+    ssize_t pwrite(int fd, const void *buffer, std::size_t length, std::uint64_t offset,
+                   int rwf) override {
+        return (rwf & RWF_DSYNC) != 0 && --left == 0
+                   ? -EIO
+                   : Syscalls::pwrite(fd, buffer, length, offset, rwf);
+    }
+    int fdatasync(int fd) override { return --left == 0 ? -EIO : Syscalls::fdatasync(fd); }
+};
+
 }  // namespace
+
+TEST_CASE("a failure ends the wait of every thread", "[journal][faults]") {
+    Scratch dir;
+    for (int round = 0; round < 120; ++round) {
+        FailsOnce sys;
+        Options options = small(65536, round % 2 == 0 ? IoMode::direct : IoMode::buffered);
+        auto journal =
+            open_journal(dir / std::to_string(round), options, nullptr, nullptr, sys);
+        REQUIRE(journal);
+        sys.left = 1 + round % 10;
+        std::atomic<int> wrong{0};
+        std::vector<std::thread> threads;
+        for (int t = 0; t < 12; ++t) {
+            threads.emplace_back([&, t] {
+                for (int i = 0; i < 1000; ++i) {
+                    // Some with a timeout that may pass while others still wait.
+                    const int code = journal->commit("0123456789", 10, 0,
+                                                     t % 3 == 0 ? 50'000 : -1, nullptr);
+                    if (code == kPoisoned || code == kUnknown) {
+                        return;
+                    }
+                    wrong += code != 0 && code != -ETIMEDOUT;
+                }
+                ++wrong;  // a thousand commits and no failure seen
+            });
+        }
+        for (auto &thread : threads) {
+            thread.join();
+        }
+        REQUIRE(wrong == 0);
+        REQUIRE(journal->stat().poisoned);
+        REQUIRE(journal->close() == kPoisoned);
+    }
+}
 
 TEST_CASE("R12: error sweep over every call, errno, once and for ever", "[journal][faults]") {
     sim::Random random(3);
