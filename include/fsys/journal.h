@@ -16,7 +16,10 @@
  *   acknowledged as durable; batches are there whole or not at all. Records after the last
  *   acknowledged one may be there too.
  * - Journals and readers belong to an engine handle, at most 1024 together per handle; fsys_close()
- *   closes them too.
+ *   closes them first, readers before journals, and returns the first failure of doing so.
+ * - Handles of journals and readers are looked up like all others (convention 1). In a fork child
+ *   every call on them is ::FSYS_E_FORKED.
+ * - Paths are relative to the working directory; with fsys_options::root they are -EOPNOTSUPP.
  *
  * Not promised: help against a device that lies about flushes, a second writer on a file system
  * without locks, or rot in the very last flush (docs/journal-design.md).
@@ -125,6 +128,8 @@ typedef struct fsys_journal_report {
  * @retval -ENOENT  FSYS_JOURNAL_EXISTING and no journal, or no parent directory
  * @retval -ENOSPC  no room for the first segment
  * @retval -EINVAL  a number out of range, or direct mode where the file system has none
+ * @retval -EMFILE  1024 journals and readers are open on this handle, or no descriptor
+ * @retval -EOPNOTSUPP  the handle has a root directory
  * @return FSYS_E_CLOSED, FSYS_E_BAD_FLAG, FSYS_E_BAD_STRUCT or another errno of a system call
  */
 FSYS_API int fsys_journal_open(fsys *handle, const char *path, const fsys_journal_options *options,
@@ -133,11 +138,14 @@ FSYS_API int fsys_journal_open(fsys *handle, const char *path, const fsys_journa
 
 /**
  * Makes everything durable, marks the journal as closed in order, and lets it go. Waits for calls
- * in other threads to return; open tickets are abandoned. Readers made from it must be closed
- * before. Any thread; exactly one of several racing calls does it.
+ * in other threads to return; open tickets are abandoned, so nobody may be writing to their memory.
+ * Readers made from it must be closed before. Any thread; exactly one of several racing calls does
+ * it.
  *
  * @retval 0 all is durable
  * @retval FSYS_E_POISONED  closed, but it had failed
+ * @retval -ETIMEDOUT  a call was still inside after fsys_options::close_timeout_ns (a device that
+ *         hangs): nobody enters any more, but lock and memory are kept until the process ends
  * @retval -EBUSY  a reader made from it is open; the journal stays open
  * @return FSYS_E_CLOSED, FSYS_E_FORKED
  */
@@ -228,6 +236,7 @@ FSYS_API int fsys_journal_commit(fsys_journal *journal, const void *data, size_t
  * @retval 0 accepted: exactly one completion will come
  * @retval -EINVAL  `lsn` lies beyond what was appended
  * @retval -EAGAIN  no op slot free (see fsys_options::submit_timeout_ns)
+ * @retval -EOPNOTSUPP  the engine is caller-driven: no thread could lead the flush
  * @return FSYS_E_POISONED, FSYS_E_UNKNOWN, FSYS_E_CLOSED, FSYS_E_FORKED. No completion comes then.
  */
 FSYS_API int fsys_journal_submit_sync(fsys_journal *journal, uint64_t lsn, uint64_t user_data,
@@ -284,6 +293,15 @@ FSYS_API int fsys_journal_pin(fsys_journal *journal, const char *name, uint64_t 
                               uint64_t max_bytes) FSYS_NOEXCEPT;
 /** Removes a pin. -ENOENT: there is none of this name. Any thread. */
 FSYS_API int fsys_journal_unpin(fsys_journal *journal, const char *name) FSYS_NOEXCEPT;
+/** A pin, see fsys_journal_pin(). */
+typedef struct fsys_journal_pinned {
+    char name[256];     /**< NUL-terminated */
+    uint64_t lsn;       /**< what lies behind it is kept */
+    uint64_t max_bytes; /**< 0: no limit */
+} fsys_journal_pinned;
+/** Lists the pins by name. Any thread. @return how many there are, also when more than `max` */
+FSYS_API int fsys_journal_pins(fsys_journal *journal, fsys_journal_pinned *ret_pins,
+                               uint32_t max) FSYS_NOEXCEPT;
 /**
  * Copies what is kept, up to `lsn` (0: all that is durable), into a new directory, as a clean
  * journal. Commits go on; trimming waits. Any thread.
@@ -303,7 +321,7 @@ typedef struct fsys_journal_segment {
     uint64_t file_bytes; /**< up to `end_lsn` */
     uint64_t sealed;     /**< 1: immutable from now on */
 } fsys_journal_segment;
-/** Lists the segments, oldest first. @return how many there are, also when more than `max` */
+/** Lists the segments, oldest first. Any thread. @return how many there are, also when more than `max` */
 FSYS_API int fsys_journal_segments(fsys_journal *journal, fsys_journal_segment *ret_segments,
                                    uint32_t max) FSYS_NOEXCEPT;
 
@@ -335,7 +353,7 @@ typedef struct fsys_journal_stats {
 } fsys_journal_stats;
 /** Copies the counters. Any thread. */
 FSYS_API int fsys_journal_stat(fsys_journal *journal, fsys_journal_stats *ret_stats) FSYS_NOEXCEPT;
-/** The sentence behind a failure; as fsys_cause(). Any thread. */
+/** The sentence behind a failure; the same as fsys_cause() of the journal. Any thread. */
 FSYS_API int fsys_journal_cause(fsys_journal *journal, char *ret_text, size_t size) FSYS_NOEXCEPT;
 
 /** @} */
@@ -370,7 +388,8 @@ FSYS_API int fsys_journal_reader_open_path(fsys *handle, const char *path, uint6
 #define FSYS_JOURNAL_RECORD 0u        /**< a record */
 #define FSYS_JOURNAL_END 1u           /**< nothing more within the bound and the timeout */
 #define FSYS_JOURNAL_GAP 2u           /**< [start, lsn) was trimmed; the next call goes on at `lsn` */
-#define FSYS_JOURNAL_DAMAGE 3u        /**< at `start`; the next call finds the same */
+#define FSYS_JOURNAL_DAMAGE 3u        /**< at `start`; the next call finds the same, see
+                                           fsys_journal_reader_skip_damage() */
 #define FSYS_JOURNAL_EPOCH_CHANGED 4u /**< records behind `lsn` that were read have been withdrawn */
 /** @} */
 
@@ -386,15 +405,23 @@ typedef struct fsys_journal_record {
 } fsys_journal_record;
 
 /**
- * Reads the next record, sleeping up to `timeout_ns` for one (woken, not polled). One thread at a
- * time per reader.
- * @return 0 (see `kind`), FSYS_E_CLOSED, FSYS_E_FORKED, or the errno of reading
+ * Reads the next record, sleeping up to `timeout_ns` for one: woken by the writer, in other
+ * processes too (where its directory cannot be written the reader looks every 10 ms instead).
+ * Without a writer when the reader was opened nothing is waited for. One thread at a time per
+ * reader; another one gets -EBUSY.
+ * @return 0 (see `kind`), FSYS_E_CLOSED (also when it was closed meanwhile), FSYS_E_FORKED, -EBUSY,
+ *         or the errno of reading
  */
 FSYS_API int fsys_journal_reader_next(fsys_journal_reader *reader, int64_t timeout_ns,
                                       fsys_journal_record *ret_record) FSYS_NOEXCEPT;
 /** Goes to the first record whose LSN is above `from`. One thread at a time per reader. */
 FSYS_API int fsys_journal_reader_seek(fsys_journal_reader *reader, uint64_t from) FSYS_NOEXCEPT;
-/** Closes a reader. No call on it may be running in another thread. */
+/** After ::FSYS_JOURNAL_DAMAGE: goes to the next readable frame; [`*ret_from`, `*ret_to`) is lost.
+ *  One thread at a time per reader. @retval FSYS_E_NOTHING nothing readable is behind it */
+FSYS_API int fsys_journal_reader_skip_damage(fsys_journal_reader *reader, uint64_t *ret_from,
+                                             uint64_t *ret_to) FSYS_NOEXCEPT;
+/** Closes a reader, and wakes a thread that sleeps in fsys_journal_reader_next(). Any thread.
+ *  @retval -ETIMEDOUT  as fsys_journal_close() */
 FSYS_API int fsys_journal_reader_close(fsys_journal_reader *reader) FSYS_NOEXCEPT;
 
 /** @} */
@@ -412,8 +439,8 @@ FSYS_API int fsys_journal_reader_close(fsys_journal_reader *reader) FSYS_NOEXCEP
 FSYS_API int fsys_journal_check(const char *path, uint32_t flags,
                                 fsys_journal_report *ret_report) FSYS_NOEXCEPT;
 /**
- * Copies every readable record of a journal that nobody has open into a new journal, with new LSNs.
- * Never writes to `from`. Any thread.
+ * Copies every readable record of a journal that nobody has open into a new journal, with new LSNs
+ * and default options. Never writes to `from`. Any thread.
  * @param ret_records  how many were copied; may be NULL
  * @param ret_lost  how many ranges could not be read; may be NULL
  */

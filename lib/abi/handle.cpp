@@ -174,6 +174,7 @@ int close_engine(fsys *handle) {
             std::uint64_t word = here.word.load();
             if (here.word.compare_exchange_strong(word, (word & ~std::uint64_t{3}) |
                                                             HandleEntry::kReserved)) {
+                call.objects().close_in_child();
                 call.engine().close_in_child();
             }
             return FSYS_E_FORKED;
@@ -195,7 +196,11 @@ int close_engine(fsys *handle) {
         instance = entry->instance.load();
     }
     heavy_barrier();
-    const bool clean = instance->engine.shut_down([entry] { return entry->callers.sum() == 0; });
+    // First: their last flushes and asynchronous syncs use the pool and the op slots.
+    int journals = 0;
+    const bool closed = instance->objects.close_all(journals);
+    const bool clean =
+        instance->engine.shut_down([entry] { return entry->callers.sum() == 0; }) && closed;
     if (!clean) {
         // The place stays taken: a thread may still be inside. Memory that the kernel may write to
         // is kept.
@@ -204,7 +209,7 @@ int close_engine(fsys *handle) {
     delete instance;
     entry->instance.store(nullptr);
     set_state(*entry, HandleEntry::kFree);
-    return 0;
+    return journals;
 }
 
 }  // namespace

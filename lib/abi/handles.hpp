@@ -9,6 +9,7 @@
 #include <atomic>
 #include <cstdint>
 
+#include "abi/objects.hpp"
 #include "engine/engine.hpp"
 #include "file/arena.hpp"
 
@@ -19,11 +20,15 @@ static_assert(sizeof(void *) == 8, "handles pack 64 bits");
 inline constexpr std::uint32_t kMostHandles = 1024;  // place 0 is never used
 inline constexpr std::uint64_t kKindEngine = 1;
 inline constexpr std::uint64_t kKindFile = 2;
+inline constexpr std::uint64_t kKindJournal = 3;
+inline constexpr std::uint64_t kKindReader = 4;
 
 struct Instance {
-    explicit Instance(const EngineConfig &config) : engine(config), arena(engine) {}
+    explicit Instance(const EngineConfig &config)
+        : engine(config), arena(engine), objects(engine, config.seed) {}
     Engine engine;
     Arena arena;
+    ObjectTable objects;
 };
 
 struct HandleEntry {
@@ -51,6 +56,12 @@ inline fsys_file *file_id(std::uint32_t place, std::uint32_t file, std::uint64_t
                                          std::uint64_t{place} << 4 | kKindFile);
 }
 
+// fsys_journal *, fsys_journal_reader *: | generation 30 | object 20 | place 10 | kind 4 |
+inline std::uint64_t object_id(std::uint32_t place, std::uint32_t object, std::uint64_t generation,
+                               std::uint64_t kind) {
+    return generation << 34 | std::uint64_t{object} << 14 | std::uint64_t{place} << 4 | kind;
+}
+
 // One call of the ABI: checks the handle (and file), keeps both from being closed until it is gone.
 class Call {
 public:
@@ -60,6 +71,15 @@ public:
     explicit Call(const void *object) {
         const auto id = reinterpret_cast<std::uint64_t>(object);
         (id & 15) == kKindFile ? enter_file(id) : enter_engine(id);
+    }
+    // The engine in a place, whichever it is: the id of an object in it is checked next.
+    struct Place {
+        std::uint32_t place;
+    };
+    explicit Call(Place where) {
+        if (where.place != 0 && enter(where.place, 0, true)) {
+            code_ = 0;
+        }
     }
     Call(const Call &) = delete;
     Call &operator=(const Call &) = delete;
@@ -76,6 +96,7 @@ public:
     int code() const { return code_; }
     Engine &engine() const { return instance_->engine; }
     Arena &arena() const { return instance_->arena; }
+    ObjectTable &objects() const { return instance_->objects; }
     Target *target() const { return target_; }
     std::uint64_t target_generation() const { return generation_; }
     HandleEntry &entry() const { return *entry_; }
@@ -102,6 +123,49 @@ private:
     std::uint64_t generation_ = 0;
     unsigned shard_ = 0;
     int code_ = FSYS_E_CLOSED;
+};
+
+// The same for a journal or reader: keeps it, and its engine, from being closed.
+class ObjectCall {
+public:
+    ObjectCall(const void *object, std::uint64_t kind)
+        : ObjectCall(reinterpret_cast<std::uint64_t>(object), kind) {}
+    ObjectCall(const ObjectCall &) = delete;
+    ObjectCall &operator=(const ObjectCall &) = delete;
+    ~ObjectCall() { drop_use(); }
+
+    int code() const { return code_; }
+    const Call &engine_call() const { return call_; }
+    Engine &engine() const { return call_.engine(); }
+    Object &object() const { return *object_; }
+    journal::Journal *operator->() const { return object_->journal.get(); }
+    std::uint64_t generation() const { return generation_; }
+    // For closing, which waits for all users: this call is not one.
+    void drop_use() {
+        if (object_ != nullptr) {
+            object_->users.add(call_.shard(), -1);
+            object_ = nullptr;
+        }
+    }
+
+private:
+    ObjectCall(std::uint64_t id, std::uint64_t kind)
+        : call_(Call::Place{(id & 15) == kind
+                                ? static_cast<std::uint32_t>(id >> 4 & (kMostHandles - 1))
+                                : 0}),
+          generation_(id >> 34),
+          code_(call_.code()) {
+        if (code_ == 0) {
+            object_ = call_.objects().acquire(static_cast<std::uint32_t>(id >> 14 & 0xfffff),
+                                              generation_, kind, call_.shard());
+            code_ = object_ != nullptr ? 0 : FSYS_E_CLOSED;
+        }
+    }
+
+    const Call call_;
+    Object *object_ = nullptr;
+    std::uint64_t generation_;
+    int code_;
 };
 
 // In line: every frame less is a mispredicted return less after the system call.

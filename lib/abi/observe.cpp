@@ -46,6 +46,17 @@ uint64_t fsys_bucket_bound_ns(uint32_t bucket) noexcept {
 
 int fsys_cause(const void *object, char *ret_text, size_t size) noexcept {
     return guarded([&]() -> int {
+        if ((reinterpret_cast<std::uint64_t>(object) & 15) == kKindJournal) {
+            const ObjectCall call(object, kKindJournal);
+            if (call.code() != 0) {
+                return call.code();
+            }
+            const std::string text = call->cause();
+            if (ret_text != nullptr && size != 0) {
+                ret_text[text.copy(ret_text, size - 1)] = '\0';
+            }
+            return static_cast<int>(text.size());
+        }
         const Call call(object);
         if (call.code() != 0) {
             return call.code();

@@ -212,6 +212,13 @@ public:
     // One turn of a caller-driven handle, on its driver thread.
     void drive(std::int64_t wait_ns);
 
+    // -- external.cpp
+    // Takes a slot for an op that somebody else will end, exactly once, by one of the two below.
+    int begin_external(std::uint32_t opcode, std::uint32_t flags, std::uint64_t user_data,
+                       bool queue_bound, std::uint32_t &ret_index, fsys_op &ret_op);
+    void drop_external(std::uint32_t index);  // as if it had never been: nobody saw the token
+    void end_external(std::uint32_t index, std::int64_t result, unsigned lane);
+
     // -- cancel.cpp
     int cancel(fsys_op token);
     void cancel_op(std::uint32_t op, std::uint64_t word, Publisher &out);

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//
+// Ops that the engine only accounts for: somebody outside, the journal, decides when they end. Such
+// an op is CLAIMED from the start, so that no waiter, canceller or lane touches it. Any thread.
+
+#include "engine/engine.hpp"
+
+namespace libfsys {
+
+int Engine::begin_external(std::uint32_t opcode, std::uint32_t flags, std::uint64_t user_data,
+                           bool queue_bound, std::uint32_t &ret_index, fsys_op &ret_op) {
+    int code = poisoned();
+    if (code != 0) {
+        return code;
+    }
+    const std::uint32_t index = allocate(flags, code);
+    if (index == kNil) {
+        return code;
+    }
+    Op &op = ops[index];
+    op.iov = nullptr;
+    op.iov_count = 0;
+    op.iov_at = 0;
+    op.length = 0;
+    op.flags = flags;
+    op.opcode = static_cast<std::uint8_t>(opcode);
+    op.queue_bound = queue_bound;
+    op.target.store(nullptr, std::memory_order_relaxed);
+    op.buffer = nullptr;
+    op.offset = 0;
+    op.done = 0;
+    op.user_data = user_data;
+    op.started_ns = stats.sample(current_shard()) ? now_ns() : 0;
+    op.link = kNil;
+    op.retries = 0;
+    const std::uint64_t free_word = op.word.load(memory_order_relaxed);
+    ret_index = index;
+    ret_op = token(op, free_word);
+    op.word.store(op_word::with_state(free_word, OpState::kClaimed) |
+                      (queue_bound ? op_word::kQueueBound : 0),
+                  memory_order_release);
+    return 0;
+}
+
+void Engine::drop_external(std::uint32_t index) {
+    // Nobody was given its token. Flags that a poison() set meanwhile go with the plain store.
+    Op &op = ops[index];
+    op.word.store(op_word::same_generation(op.word.load(memory_order_relaxed), OpState::kFree),
+                  memory_order_release);
+    ops.free(index);
+}
+
+void Engine::end_external(std::uint32_t index, std::int64_t result, unsigned lane) {
+    Publisher out(*this);
+    const auto step = static_cast<std::uint8_t>(result < 0 ? FSYS_STEP_SYNC : FSYS_STEP_NONE);
+    complete(ops[index], OpState::kClaimed, {result, 0, step}, lane, out);
+}
+
+}  // namespace libfsys
