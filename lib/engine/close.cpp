@@ -136,10 +136,10 @@ bool Engine::shut_down(const std::function<bool()> &callers_gone) {
     }
     const bool gone = await(*this, last, callers_gone);
     ticker.stop();
-    poller.stop();
+    const bool poller_ended = poller.stop(now_ns() + (ended ? kAfterCancelNs : 0));
     const bool driver_ended = driver.stop(now_ns() + kAfterCancelNs, !ended);
     const bool pool_ended = pool.stop(now_ns() + (ended ? kAfterCancelNs : 0));
-    const bool clean = ended && gone && driver_ended && pool_ended;
+    const bool clean = ended && gone && poller_ended && driver_ended && pool_ended;
     for (std::uint32_t i = 0; i < targets.touched(); ++i) {
         Target &target = *targets.at(i);
         const std::uint64_t state = target.word.load() & Target::kStateMask;

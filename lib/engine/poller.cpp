@@ -22,7 +22,6 @@
 namespace libfsys {
 
 Poller::~Poller() {
-    stop();
     const int fd = wake_fd_.load();
     if (fd >= 0) {
         ::close(fd);
@@ -30,8 +29,11 @@ Poller::~Poller() {
 }
 
 int Poller::start() {
+    if (stopping_) {
+        return -ESHUTDOWN;
+    }
     if (thread_.joinable()) {
-        return stopping_ ? -ESHUTDOWN : 0;
+        return 0;
     }
     if (wake_fd_.load() < 0) {
         const int fd = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -41,7 +43,11 @@ int Poller::start() {
         wake_fd_.store(fd);
     }
     try {
-        thread_ = start_thread([this] { work(); });
+        thread_ = start_thread([this] {
+            work();
+            ended_.store(1, std::memory_order_seq_cst);
+            futex_wake(&ended_);
+        });
     } catch (const std::exception &) {
         return -EAGAIN;
     }
@@ -166,16 +172,21 @@ void Poller::close_in_child() {
     }
 }
 
-void Poller::stop() {
+bool Poller::stop(std::int64_t deadline_ns) {
     {
         const std::lock_guard lock(mutex_);
         stopping_ = true;
         if (!thread_.joinable()) {
-            return;
+            return true;
         }
         wake();
     }
-    thread_.join();
+    while (ended_.load(std::memory_order_seq_cst) == 0 && now_ns() < deadline_ns) {
+        futex_wait(&ended_, 0, Deadline::after(deadline_ns - now_ns()));
+    }
+    const bool ended = ended_.load(std::memory_order_seq_cst) != 0;
+    ended ? thread_.join() : thread_.detach();
+    return ended;
 }
 
 }  // namespace libfsys

@@ -24,7 +24,9 @@ public:
     int push(std::uint32_t op);
     // An op of the poller was cancelled: its slot wants to be unlinked.
     void wake();
-    void stop();
+    // Ends the thread. False when it does not end in time: a descriptor that said it was ready holds
+    // it in a system call.
+    bool stop(std::int64_t deadline_ns);
     void close_in_child();
 
 private:
@@ -36,6 +38,7 @@ private:
     std::vector<std::uint32_t> arriving_;
     std::atomic<int> wake_fd_{-1};
     bool stopping_ = false;
+    std::atomic<std::uint32_t> ended_{0};
     std::thread thread_;
 };
 
