@@ -6,6 +6,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -39,6 +40,12 @@ def clean_environment():
     env = dict(os.environ, LC_ALL="C.UTF-8")
     env.pop("NO_COLOR", None)
     return env
+
+
+def default_signals():
+    """For a child that is to be stopped: nohup, and some CI runners, leave SIGHUP ignored."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def run(*args, timeout=TIMEOUT, **options):

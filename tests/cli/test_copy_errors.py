@@ -145,7 +145,7 @@ class Stopping(support.Case):
         process = subprocess.Popen(
             [support.PROGRAM, "copy", "--block", "4K", "--depth", "2", *extra, source, target],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL,
-            env=support.clean_environment())
+            env=support.clean_environment(), preexec_fn=support.default_signals)
         self.addCleanup(process.kill)
         return process
 
