@@ -253,6 +253,9 @@ void Engine::complete(Op &op, OpState from, const Outcome &outcome, unsigned lan
             return;  // cancelled meanwhile, which took care of what is behind it
         }
         if (ok) {
+            // The next may complete on another thread at once; its completion must not overtake
+            // this one in the queue.
+            out.flush();
             publish(link, word);
             return;
         }
