@@ -76,8 +76,11 @@ public:
     virtual void unregister_file(std::uint32_t place) = 0;
     virtual int register_arena(void *base, std::size_t size) = 0;
 
-    // A descriptor that polls readable while turn() has something to do, or -1.
+    // A descriptor that polls readable while results are there to collect, or -1.
     virtual int poll_fd() const = 0;
+    // For an outer event loop, to poll beside poll_fd(): readable when a request under way can go
+    // on, which only a turn() does. Made by the first call; turn() resets it. -1: none.
+    virtual int progress_fd() { return -1; }
     // The descriptor behind wake(), to poll beside poll_fd().
     virtual int wake_fd() const = 0;
 

@@ -378,8 +378,10 @@ int Driver::turn(std::int64_t wait_ns) {
         // Until the next poll this side sleeps: others ring, and an outer loop is told of what has
         // come since the list was taken.
         const bool nothing = engine_.bell.park([this] { return idle(); });
-        // The rest of a short transfer waits here for its next turn, which nothing else announces.
-        const bool more = backlog_at_ < backlog_.size() && in_queue_ < queue_->max_in_flight();
+        // The rest of a short transfer waits here for its next turn, and the queue may have more
+        // results than fit: nothing else announces either.
+        const bool more = (backlog_at_ < backlog_.size() && in_queue_ < queue_->max_in_flight()) ||
+                          count == static_cast<int>(kResults);
         if ((!nothing || more) && has_event_fd()) {
             queue_->wake();
         }
@@ -544,7 +546,8 @@ int Driver::event_fd() {
     if (fd < 0) {
         return -errno;
     }
-    for (const int member : {poll_fd(), wake_fd(), engine_.completions.event_fd()}) {
+    progress_fd_ = queue_->progress_fd();
+    for (const int member : {poll_fd(), progress_fd_, wake_fd(), engine_.completions.event_fd()}) {
         epoll_event event{};
         event.events = EPOLLIN;
         if (member >= 0 && ::epoll_ctl(fd, EPOLL_CTL_ADD, member, &event) != 0) {
@@ -559,7 +562,7 @@ int Driver::event_fd() {
 }
 
 void Driver::close_in_child() {
-    for (const int fd : {event_fd_.exchange(-1), poll_fd(), wake_fd()}) {
+    for (const int fd : {event_fd_.exchange(-1), poll_fd(), progress_fd_, wake_fd()}) {
         if (fd >= 0) {
             ::close(fd);
         }

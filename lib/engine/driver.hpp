@@ -93,6 +93,7 @@ private:
     std::atomic<std::uint32_t> ended_{0};
     std::atomic<bool> stopping_{false};
     std::atomic<int> event_fd_{-1};
+    int progress_fd_ = -1;  // the queue's, a member of event_fd_
 
     // Driver thread only.
     std::vector<std::uint32_t> backlog_;  // taken, not yet put; oldest at backlog_at_

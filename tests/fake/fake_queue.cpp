@@ -114,7 +114,6 @@ bool FakeQueue::put(const AsyncRequest &request) {
     control_.registered_file_puts_.fetch_add(request.registered_file >= 0 ? 1 : 0);
     control_.registered_buffer_puts_.fetch_add(request.registered_buffer ? 1 : 0);
     ++counters_.entries;
-    set_busy(true);
     return true;
 }
 
@@ -135,13 +134,10 @@ void FakeQueue::wake() {
     [[maybe_unused]] const ssize_t n = ::write(wake_fd_, &one, sizeof one);
 }
 
-void FakeQueue::set_busy(bool busy) {
-    if (busy != busy_) {
-        std::uint64_t value = 1;
-        [[maybe_unused]] const ssize_t n =
-            busy ? ::write(busy_fd_, &value, sizeof value) : ::read(busy_fd_, &value, sizeof value);
-        busy_ = busy;
-    }
+void FakeQueue::tell_outer_loop() {
+    std::uint64_t value = 1;
+    [[maybe_unused]] const ssize_t n = items_.empty() ? ::read(busy_fd_, &value, sizeof value)
+                                                      : ::write(busy_fd_, &value, sizeof value);
 }
 
 bool FakeQueue::is_held(const Item &item) const {
@@ -263,7 +259,7 @@ int FakeQueue::turn(AsyncResult *results, unsigned max, std::int64_t wait_ns) {
             return -EBADR;
         }
         const unsigned count = run(results, max);
-        set_busy(!items_.empty());
+        tell_outer_loop();
         std::uint64_t drained;
         const bool woken = ::read(wake_fd_, &drained, sizeof drained) == sizeof drained;
         const std::int64_t passed = std::chrono::duration_cast<std::chrono::nanoseconds>(

@@ -100,8 +100,8 @@ public:
     int register_file(std::uint32_t place, int fd) override;
     void unregister_file(std::uint32_t place) override;
     int register_arena(void *base, std::size_t size) override;
-    // The wake descriptor stays readable while requests are under way: an outer event loop then
-    // polls too often rather than too rarely.
+    // Signalled by every turn that leaves requests under way: an outer event loop then polls too
+    // often rather than too rarely.
     int poll_fd() const override { return busy_fd_; }
     int wake_fd() const override { return wake_fd_; }
     libfsys::AsyncFacts facts() const override;
@@ -117,7 +117,7 @@ private:
     bool is_held(const Item &item) const;
     unsigned run(libfsys::AsyncResult *results, unsigned max);
     std::int32_t execute(const libfsys::AsyncRequest &request);
-    void set_busy(bool busy);
+    void tell_outer_loop();
 
     FakeQueueControl &control_;
     std::mt19937_64 random_;
@@ -127,7 +127,6 @@ private:
     std::size_t arena_size_ = 0;
     libfsys::AsyncCounters counters_{};
     bool full_ = false;
-    bool busy_ = false;
     int wake_fd_ = -1;
     int busy_fd_ = -1;
 };

@@ -6,6 +6,7 @@
 #include "backend/threads/inline_queue.hpp"
 
 #include <poll.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -32,8 +33,10 @@ pollfd watch(const AsyncRequest &r) {
 }  // namespace
 
 InlineQueue::~InlineQueue() {
-    if (wake_fd_ >= 0) {
-        ::close(wake_fd_);
+    for (const int fd : {wake_fd_, progress_fd_}) {
+        if (fd >= 0) {
+            ::close(fd);
+        }
     }
 }
 
@@ -114,6 +117,55 @@ unsigned InlineQueue::run(AsyncResult *results, unsigned max) {
     return count;
 }
 
+int InlineQueue::progress_fd() {
+    if (progress_fd_ < 0) {
+        progress_fd_ = ::epoll_create1(EPOLL_CLOEXEC);
+        watch_streams();
+    }
+    return progress_fd_;
+}
+
+// Brings the epoll set in line with the requests that still wait. A stream is taken out before its
+// file can be closed: a duplicate elsewhere would keep it in the set.
+void InlineQueue::watch_streams() {
+    if (progress_fd_ < 0) {
+        return;
+    }
+    std::vector<Watched> wanted;
+    for (const AsyncRequest &request : waiting_) {
+        if (!is_stream(request)) {
+            continue;
+        }
+        const std::uint32_t events = is_write(request) ? EPOLLOUT : EPOLLIN;
+        const auto same = std::find_if(wanted.begin(), wanted.end(),
+                                       [&](const Watched &w) { return w.fd == request.fd; });
+        if (same != wanted.end()) {
+            same->events |= events;
+        } else {
+            wanted.push_back({request.fd, events});
+        }
+    }
+    const auto find = [](const std::vector<Watched> &in, int fd) {
+        return std::find_if(in.begin(), in.end(), [fd](const Watched &w) { return w.fd == fd; });
+    };
+    for (const Watched &old : watched_) {
+        if (find(wanted, old.fd) == wanted.end()) {
+            ::epoll_ctl(progress_fd_, EPOLL_CTL_DEL, old.fd, nullptr);
+        }
+    }
+    for (const Watched &now : wanted) {
+        const auto old = find(watched_, now.fd);
+        if (old == watched_.end() || old->events != now.events) {
+            epoll_event event{};
+            event.events = now.events;
+            // What epoll refuses (EPERM) never blocks and was executed already.
+            ::epoll_ctl(progress_fd_, old == watched_.end() ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, now.fd,
+                        &event);
+        }
+    }
+    watched_.swap(wanted);
+}
+
 int InlineQueue::turn(AsyncResult *results, unsigned max, std::int64_t wait_ns) {
     unsigned count = run(results, max);
     if (count == 0 && wait_ns != 0) {
@@ -125,6 +177,7 @@ int InlineQueue::turn(AsyncResult *results, unsigned max, std::int64_t wait_ns) 
         ::ppoll(set.data(), set.size(), wait_ns < 0 ? nullptr : &limit, nullptr);
         count = run(results, max);
     }
+    watch_streams();
     std::uint64_t drained;
     [[maybe_unused]] const ssize_t n = ::read(wake_fd_, &drained, sizeof drained);
     return static_cast<int>(count);

@@ -26,6 +26,7 @@ public:
     void unregister_file(std::uint32_t) override {}
     int register_arena(void *, std::size_t) override { return -95; }
     int poll_fd() const override { return -1; }
+    int progress_fd() override;
     int wake_fd() const override { return wake_fd_; }
     AsyncFacts facts() const override { return {}; }
     AsyncCounters counters() const override { return {}; }
@@ -33,10 +34,17 @@ public:
 private:
     unsigned run(AsyncResult *results, unsigned max);
     std::int64_t execute(const AsyncRequest &request);
+    void watch_streams();
 
     Syscalls &sys_;
     std::uint32_t most_;
     int wake_fd_ = -1;
+    int progress_fd_ = -1;  // an epoll set of the streams that requests wait for
+    struct Watched {
+        int fd;
+        std::uint32_t events;
+    };
+    std::vector<Watched> watched_;  // its members
     std::vector<AsyncRequest> waiting_;
     std::vector<std::uint64_t> cancelled_;
 };

@@ -27,6 +27,7 @@ public:
     void unregister_file(std::uint32_t place) override;
     int register_arena(void *base, std::size_t size) override;
     int poll_fd() const override { return ring_.fd(); }
+    int progress_fd() override;
     int wake_fd() const override { return wake_fd_; }
     AsyncFacts facts() const override { return facts_; }
     AsyncCounters counters() const override { return counters_; }
@@ -36,6 +37,7 @@ private:
 
     Ring ring_;
     int wake_fd_ = -1;
+    int progress_fd_ = -1;
     bool wake_armed_ = false;
     std::uint32_t device_unsubmitted_ = 0;
     std::uint32_t wanted_in_flight_;
