@@ -228,9 +228,15 @@ void Engine::complete(Op &op, OpState from, const Outcome &outcome, unsigned lan
         }
         if (queue_bound) {
             // Nobody can wait for it. A canceller (close) that marks it meanwhile marks in vain; a
-            // plain store may overwrite that. Who reaps it gets it through the queue's release.
+            // plain store may overwrite that. Who reaps it gets it through the queue's release. Not
+            // so while it is LISTED (a closer ends what a lane still links): the store could bring
+            // back the bit that the lane has just dropped, and the slot would never be freed.
             const std::uint64_t word = current->word.load(memory_order_relaxed);
-            current->word.store(op_word::with_state(word, to), memory_order_release);
+            if ((word & op_word::kListed) == 0) {
+                current->word.store(op_word::with_state(word, to), memory_order_release);
+            } else {
+                op_word::finish(current->word, from, to);
+            }
             out.to_queue(index);
         } else {
             const std::uint64_t before = op_word::finish(current->word, from, to);
