@@ -252,7 +252,7 @@ int FakeQueue::turn(AsyncResult *results, unsigned max, std::int64_t wait_ns) {
     full_ = false;
     const auto started = std::chrono::steady_clock::now();
     for (;;) {
-        if (control_.exhausted_.load()) {
+        if (control_.exhausted_.exchange(false)) {
             throw std::bad_alloc();
         }
         if (control_.broken_.load()) {

@@ -51,7 +51,7 @@ public:
     // Requests that are held now.
     std::uint32_t held() const { return held_.load(); }
     bool await_held(std::uint32_t count = 1);
-    // The next turn fails with -EBADR, for good; or throws std::bad_alloc.
+    // The next turn fails with -EBADR, for good; or throws std::bad_alloc, once.
     void break_down();
     void run_out_of_memory();
 
