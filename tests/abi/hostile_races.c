@@ -14,10 +14,12 @@
 
 #include "check.h"
 
-enum { THREADS = 8 };
+enum { THREADS = 8, ROOM = 4 << 20 };
 
-/* Memory of ops outlives every round: after a close with ops in flight it must. */
-static char memory[THREADS][4096];
+/* Memory of ops outlives every round: after a close with ops in flight it must. No two ops of a
+ * round share bytes that one of them writes, since many completions are never taken. */
+static char memory[THREADS][ROOM];
+static char source[THREADS * 512];
 static char path[] = "fsys-races.XXXXXX";
 
 static fsys *handle;
@@ -45,7 +47,7 @@ static unsigned next_random(unsigned *state) {
 static void *caller(void *argument) {
     const unsigned index = (unsigned)(uintptr_t)argument;
     unsigned state = index * 7919u + (unsigned)time(NULL);
-    char *mine = memory[index];
+    size_t used = 0;
     fsys_op op = 0;
     fsys_result result;
     fsys_op ops[4];
@@ -53,6 +55,13 @@ static void *caller(void *argument) {
     fsys_request requests[4];
     while (!atomic_load(&stop)) {
         fsys_file *current = atomic_load(&file);
+        char *mine = memory[index] + used;
+        if (used + 4096 < ROOM) {
+            used += 2048;
+        } else {
+            nanosleep(&(struct timespec){.tv_nsec = 100000}, NULL);
+            continue; /* this thread has read its fill for the round */
+        }
         switch (next_random(&state) % 13) {
         case 0:
             if (fsys_submit_read(current, mine, 512, 0, 0, 0, &op) == 0) {
@@ -60,7 +69,7 @@ static void *caller(void *argument) {
             }
             break;
         case 1:
-            if (fsys_submit_write(current, mine, 512, index * 512, FSYS_WAIT_SOON, 0, &op) == 0) {
+            if (fsys_submit_write(current, source, 512, index * 512, FSYS_WAIT_SOON, 0, &op) == 0) {
                 ALLOWED(fsys_wait(handle, op, 1000000, &result));
             }
             break;
@@ -80,7 +89,7 @@ static void *caller(void *argument) {
             ALLOWED(fsys_wait_all(handle, ops, 4, FSYS_FOREVER, results));
             break;
         case 5: ALLOWED(fsys_read(current, mine, 512, 0, 0)); break;
-        case 6: ALLOWED(fsys_write(current, mine, 512, index * 512, 0)); break;
+        case 6: ALLOWED(fsys_write(current, source, 512, index * 512, 0)); break;
         case 7:
             if (fsys_submit_sync(current, 0, 0, FSYS_SYNC_DATA, 0, &op) == 0) {
                 ALLOWED(fsys_cancel(handle, op));
