@@ -8,7 +8,7 @@ import subprocess
 
 import support
 
-COMMANDS = ("probe", "copy", "bench")
+COMMANDS = ("demo", "probe", "copy", "bench")
 
 
 class Help(support.Case):
