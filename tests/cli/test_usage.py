@@ -8,7 +8,7 @@ import subprocess
 
 import support
 
-COMMANDS = ("demo", "probe", "copy", "bench")
+COMMANDS = ("demo", "journal", "probe", "copy", "bench")
 
 
 class Help(support.Case):

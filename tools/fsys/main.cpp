@@ -8,6 +8,7 @@
 #include "demo.hpp"
 #include "failure.hpp"
 #include "interrupt.hpp"
+#include "journal.hpp"
 #include "terminal.hpp"
 #include "units.hpp"
 
@@ -126,6 +127,19 @@ Examples:
   fsys demo --threads 4 /usr/include
   fsys demo --dir /mnt/disk/journal ~/mail
   fsys demo --json | jq .commits_per_second)";
+
+constexpr const char *kJournalText =
+    R"(Looks at, fills and saves journals.
+
+verify reads every frame and changes nothing. Its exit status is 0 for a clean or empty journal,
+1 for a torn tail (bytes that were never acknowledged), 2 for damage, 3 when it cannot be read.)";
+
+constexpr const char *kJournalExamples = R"(
+Examples:
+  fsys journal append /var/lib/app/wal --commit each
+  fsys journal cat /var/lib/app/wal --follow
+  fsys journal verify /var/lib/app/wal
+  fsys journal salvage /var/lib/app/wal /var/lib/app/saved)";
 
 // Usage first, then what it is, then the options; one blank line between.
 class HelpFormatter : public CLI::Formatter {
@@ -401,6 +415,34 @@ int command_line(int argc, char **argv)
     add_progress(*demo, demo_options.progress);
     demo->add_flag("--json", demo_options.json, "one JSON document on standard output");
 
+    JournalOptions journal_options;
+    CLI::App *journal = app.add_subcommand("journal", "look at, fill and save journals");
+    journal->require_subcommand(1);
+    const auto journal_command = [&](const char *name, const char *description) {
+        CLI::App *command = journal->add_subcommand(name, description);
+        command->set_help_flag("-h,--help", "print this help and exit");
+        command->add_option("JOURNAL", journal_options.path, "its directory")->required();
+        command->add_flag("--json", journal_options.json, "JSON on standard output");
+        return command;
+    };
+    CLI::App *journal_verify = journal_command("verify", "check every frame");
+    CLI::App *journal_cat = journal_command("cat", "print the records, a newline behind each");
+    journal_cat->add_option("--from", journal_options.from, "only records above this LSN")
+        ->type_name("LSN")
+        ->take_last();
+    journal_cat->add_flag("-f,--follow", journal_options.follow,
+                          "beside a running writer: wait for more");
+    journal_cat->add_flag("--written", journal_options.written,
+                          "do not wait until they are durable");
+    CLI::App *journal_append = journal_command("append", "the lines of standard input, as records");
+    journal_append->add_option("--commit", journal_options.commit, "each line, or at the end (default)")
+        ->type_name("WHEN")
+        ->take_last()
+        ->check(one_of({"each", "end"}));
+    CLI::App *journal_salvage = journal_command("salvage", "copy what can be read to a new journal");
+    journal_salvage->add_option("TARGET", journal_options.target, "absent or empty directory")
+        ->required();
+
     struct Texts {
         CLI::App *command;
         const char *description;
@@ -409,7 +451,8 @@ int command_line(int argc, char **argv)
     for (const Texts &texts : {Texts{probe, kProbeText, kProbeExamples},
                                Texts{copy, kCopyText, kCopyExamples},
                                Texts{bench, kBenchText, kBenchExamples},
-                               Texts{demo, kDemoText, kDemoExamples}}) {
+                               Texts{demo, kDemoText, kDemoExamples},
+                               Texts{journal, kJournalText, kJournalExamples}}) {
         texts.command->group("Commands");
         texts.command->set_help_flag("-h,--help", "print this help and exit");
         texts.command->footer(std::string(texts.examples) + "\n" + kExitCodes);
@@ -421,7 +464,8 @@ int command_line(int argc, char **argv)
         for (const Texts &texts : {Texts{probe, kProbeText, kProbeExamples},
                                    Texts{copy, kCopyText, kCopyExamples},
                                    Texts{bench, kBenchText, kBenchExamples},
-                                   Texts{demo, kDemoText, kDemoExamples}}) {
+                                   Texts{demo, kDemoText, kDemoExamples},
+                                   Texts{journal, kJournalText, kJournalExamples}}) {
             if (texts.command->parsed()) {
                 texts.command->description(texts.description);
             }
@@ -463,7 +507,16 @@ int command_line(int argc, char **argv)
     if (demo->parsed()) {
         return run([&] { return run_demo(demo_options); }, "demo", demo_options.json);
     }
-    print_error("a command is needed: demo, probe, copy or bench");
+    for (const auto &[command, work] : {std::pair{journal_verify, &run_journal_verify},
+                                        std::pair{journal_cat, &run_journal_cat},
+                                        std::pair{journal_append, &run_journal_append},
+                                        std::pair{journal_salvage, &run_journal_salvage}}) {
+        if (command->parsed()) {
+            return run([&, work = work] { return work(journal_options); },
+                       "journal " + command->get_name(), journal_options.json);
+        }
+    }
+    print_error("a command is needed: demo, journal, probe, copy or bench");
     fmt::print(stderr, "Try 'fsys --help'.\n");
     return kUsage;
 }
