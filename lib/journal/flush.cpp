@@ -14,6 +14,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <new>
 
 #include "engine/futex.hpp"
 #include "journal/journal.hpp"
@@ -86,7 +87,17 @@ void Journal::walk() {
     counters_.frames.fetch_add(frames, std::memory_order_relaxed);
 }
 
+// No exception leaves a flush: it would leave the baton held, and end the process when a pool thread
+// leads. Memory is asked for only when a segment is sealed or opened, and then its fate is unknown.
 int Journal::flush(bool durable) {
+    try {
+        return flush_all(durable);
+    } catch (const std::bad_alloc &) {
+        return fail("finding memory for", -ENOMEM, durable_raw_, written_raw_);
+    }
+}
+
+int Journal::flush_all(bool durable) {
     if (poison_.load(std::memory_order_acquire) != 0) {
         return kPoisoned;
     }
@@ -385,7 +396,11 @@ int Journal::fail(const char *step, int code, Lsn lo, Lsn hi) {
                           ::strerrorname_np(-code) != nullptr ? ::strerrorname_np(-code) : "error",
                           static_cast<unsigned long long>(std::min(lo, durable_.load())),
                           static_cast<unsigned long long>(hi));
-            cause_ = text;
+            try {
+                cause_ = text;
+            } catch (const std::bad_alloc &) {
+                // The code and the range are what matters.
+            }
         }
         unknown_lo_.store(durable_.load(std::memory_order_relaxed), std::memory_order_relaxed);
         unknown_hi_.store(std::max(hi, written_raw_), std::memory_order_release);

@@ -264,6 +264,7 @@ private:
     void drop_baton();
     void walk();
     int flush(bool durable);
+    int flush_all(bool durable);
     int write_range(Lsn to, bool durable);
     int sync_segment(Lsn to);
     int rotate_segment();
