@@ -35,7 +35,9 @@ TEST_CASE("A5: after a timeout the buffer is still the op's, and its slot is not
         REQUIRE(fsys_wait(handle, other, 30 * kSecond, &result) == 0);
         REQUIRE(result.user_data == i);
     }
-    REQUIRE(std::string(buffer, 4) == "----");
+    for (unsigned i = 0; i < 4; ++i) {
+        REQUIRE(peek(buffer + i) == '-');
+    }
     REQUIRE(fsys_try(handle, op, nullptr) == -EAGAIN);
     REQUIRE(::write(pipe.write_end(), "late", 4) == 4);
     fsys_result result{};

@@ -105,7 +105,7 @@ TEST_CASE("A6: a stalled file system: close ends in time, buffer and file stay u
     if (closed != 0) {
         // The kernel still had the buffer, and now fills it.
         REQUIRE(eventually([&] {
-            return std::atomic_ref<unsigned char>((*buffer)[4095]).load() == byte_at(5, 4095);
+            return peek(buffer->data() + 4095) == byte_at(5, 4095);
         }));
     }
     delete buffer;

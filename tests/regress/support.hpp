@@ -162,6 +162,12 @@ inline std::string Scratch::make(const std::string &name, std::size_t size, unsi
     return path;
 }
 
+// Bytes of a buffer that an op in flight owns, which a program must not look at; a test that asks
+// whether the kernel kept away from it does, out of ThreadSanitizer's sight.
+__attribute__((noinline, no_sanitize_thread)) inline unsigned char peek(const void *at) {
+    return *static_cast<const volatile unsigned char *>(at);
+}
+
 struct Pipe {
     int ends[2] = {-1, -1};
     Pipe() {
