@@ -21,7 +21,7 @@ bool is_death(std::int64_t code) {
 
 TEST_CASE("driver death: 64 waiters return within 5 s, whatever the driver was doing") {
     const Watchdog watchdog(120);
-    const std::uint64_t step = GENERATE(1u, 2u, 3u, 5u, 20u, 60u, 200u);
+    const std::uint64_t step = GENERATE(1u, 2u, 5u, 40u);
     const unsigned way = GENERATE(0u, 1u, 2u, 3u);
     constexpr const char *names[] = {"turn: EBADR", "turn: EIO", "turn: throws", "put: throws"};
     CAPTURE(names[way], step);
