@@ -9,24 +9,46 @@
 
 namespace libfsys {
 
-void Engine::cancel_op(std::uint32_t index, std::uint64_t word, Publisher &out) {
+bool Engine::cancel_op(std::uint32_t index, std::uint64_t word, Publisher &out) {
     Op &op = ops[index];
-    const OpState state = op_word::state(word);
-    if (state == OpState::kQueued || state == OpState::kHeld) {
-        if (op_word::claim(op.word, word, OpState::kClaimed)) {
-            complete(op, OpState::kClaimed, {-ECANCELED, op.done, FSYS_STEP_QUEUE}, FSYS_LANE_NONE,
-                     out);
-            if ((word & op_word::kPolled) != 0) {
-                poller.wake();  // to unlink it
+    const std::uint64_t generation = op_word::generation(word);
+    // The op moves on while this looks at it: from the list into the ring, from the poller's hand
+    // back to its list. A step that comes too late looks again, or the request would be lost.
+    for (; op_word::generation(word) == generation; word = op.word.load(memory_order_acquire)) {
+        switch (op_word::state(word)) {
+        case OpState::kQueued:
+        case OpState::kHeld:
+            if (op_word::claim(op.word, word, OpState::kClaimed)) {
+                complete(op, OpState::kClaimed, {-ECANCELED, op.done, FSYS_STEP_QUEUE},
+                         FSYS_LANE_NONE, out);
+                if ((word & op_word::kPolled) != 0) {
+                    poller.wake();  // to unlink it
+                }
+                return true;
             }
+            break;
+        case OpState::kInflight:
+            if (op.word.compare_exchange_strong(word, word | op_word::kCancel,
+                                                memory_order_acq_rel, memory_order_acquire)) {
+                driver.request_cancel(index, word);
+                return true;
+            }
+            break;
+        case OpState::kClaimed:
+            if ((word & op_word::kPolled) == 0) {
+                return false;
+            }
+            // The poller looks at the bit when it lets go of the op.
+            if (op.word.compare_exchange_strong(word, word | op_word::kCancel,
+                                                memory_order_acq_rel, memory_order_acquire)) {
+                return true;
+            }
+            break;
+        default:
+            return false;
         }
-    } else if (state == OpState::kInflight) {
-        if (op_word::mark(op.word, word, op_word::kCancel)) {
-            driver.request_cancel(index, word);
-        }
-    } else if (state == OpState::kClaimed && (word & op_word::kPolled) != 0) {
-        op_word::mark(op.word, word, op_word::kCancel);  // the poller looks when it lets go of it
     }
+    return false;
 }
 
 int Engine::cancel(fsys_op issued) {
@@ -41,13 +63,11 @@ int Engine::cancel(fsys_op issued) {
         state == OpState::kFree || state == OpState::kTaken || state == OpState::kGone) {
         return FSYS_E_STALE;
     }
-    if (state == OpState::kDone ||
-        (state == OpState::kClaimed && (word & op_word::kPolled) == 0)) {
+    Publisher out(*this);
+    if (!cancel_op(ops.index(*op), word, out)) {
         return -EALREADY;
     }
     stats.add(Count::kCancels);
-    Publisher out(*this);
-    cancel_op(ops.index(*op), word, out);
     return 0;
 }
 

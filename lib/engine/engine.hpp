@@ -221,7 +221,8 @@ public:
 
     // -- cancel.cpp
     int cancel(fsys_op token);
-    void cancel_op(std::uint32_t op, std::uint64_t word, Publisher &out);
+    // True when the op was ended or asked to end; false when it is too late for that.
+    bool cancel_op(std::uint32_t op, std::uint64_t word, Publisher &out);
 
     // -- close.cpp
     int close_file(Target &target, std::uint64_t generation);
