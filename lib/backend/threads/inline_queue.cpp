@@ -50,12 +50,15 @@ bool InlineQueue::put(const AsyncRequest &request) {
     if (waiting_.size() == most_) {
         return false;
     }
-    waiting_.push_back(request);
+    waiting_.push_back({request, false});
     return true;
 }
 
 bool InlineQueue::put_cancel(std::uint64_t cookie) {
-    cancelled_.push_back(cookie);
+    // Marked where it waits, so that it lasts as long; what is not there has ended already.
+    for (Waiting &request : waiting_) {
+        request.cancelled |= request.cookie == cookie;
+    }
     return true;
 }
 
@@ -93,13 +96,12 @@ std::int64_t InlineQueue::execute(const AsyncRequest &r) {
 unsigned InlineQueue::run(AsyncResult *results, unsigned max) {
     unsigned count = 0;
     std::size_t kept = 0;
-    for (const AsyncRequest &request : waiting_) {
+    for (const Waiting &request : waiting_) {
         if (count == max) {
             waiting_[kept++] = request;
             continue;
         }
-        const auto cancel = std::find(cancelled_.begin(), cancelled_.end(), request.cookie);
-        if (cancel != cancelled_.end()) {
+        if (request.cancelled) {
             results[count++] = {request.cookie, -ECANCELED};
             continue;
         }
@@ -113,7 +115,6 @@ unsigned InlineQueue::run(AsyncResult *results, unsigned max) {
         results[count++] = {request.cookie, static_cast<std::int32_t>(execute(request))};
     }
     waiting_.resize(kept);
-    cancelled_.clear();
     return count;
 }
 

@@ -45,8 +45,10 @@ private:
         std::uint32_t events;
     };
     std::vector<Watched> watched_;  // its members
-    std::vector<AsyncRequest> waiting_;
-    std::vector<std::uint64_t> cancelled_;
+    struct Waiting : AsyncRequest {
+        bool cancelled = false;
+    };
+    std::vector<Waiting> waiting_;
 };
 
 }  // namespace libfsys
