@@ -72,6 +72,9 @@ struct Request {
     std::uint64_t user_data = 0;
 };
 
+// Fills a slot that was just allocated. Throws std::bad_alloc, and then the slot is still free.
+void fill(Op &op, const Request &request, bool queue_bound, std::int64_t started_ns);
+
 // Wakes owed to waiters, paid after a whole batch is published: a woken waiter then finds all of its
 // ops done. Completions without a token are chained and pushed once.
 class Publisher {

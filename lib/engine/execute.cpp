@@ -201,10 +201,7 @@ void Engine::record(Op &op, const Outcome &outcome, unsigned lane, unsigned shar
         stats.latency(shard, lane, static_cast<std::uint64_t>(now_ns() - op.started_ns));
     }
     FSYS_PROBE3(complete, ops.index(op), lane, outcome.result);
-    if (op.iov != nullptr && op.iov != op.inline_iov) {
-        delete[] op.iov;
-    }
-    op.iov = nullptr;
+    drop_iovecs(op);
 }
 
 void Engine::complete(Op &op, OpState from, const Outcome &outcome, unsigned lane, Publisher &out,

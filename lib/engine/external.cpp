@@ -18,21 +18,8 @@ int Engine::begin_external(std::uint32_t opcode, std::uint32_t flags, std::uint6
         return code;
     }
     Op &op = ops[index];
-    op.iov = nullptr;
-    op.iov_count = 0;
-    op.iov_at = 0;
-    op.length = 0;
-    op.flags = flags;
-    op.opcode = static_cast<std::uint8_t>(opcode);
-    op.queue_bound = queue_bound;
-    op.target.store(nullptr, std::memory_order_relaxed);
-    op.buffer = nullptr;
-    op.offset = 0;
-    op.done = 0;
-    op.user_data = user_data;
-    op.started_ns = stats.sample(current_shard()) ? now_ns() : 0;
-    op.link = kNil;
-    op.retries = 0;
+    fill(op, Request{.opcode = opcode, .flags = flags, .user_data = user_data}, queue_bound,
+         stats.sample(current_shard()) ? now_ns() : 0);
     const std::uint64_t free_word = op.word.load(memory_order_relaxed);
     ret_index = index;
     ret_op = token(op, free_word);

@@ -56,6 +56,13 @@ struct alignas(kCacheLine) Op {
 };
 static_assert(sizeof(Op) == 192);
 
+inline void drop_iovecs(Op &op) {
+    if (op.iov != op.inline_iov) {
+        delete[] op.iov;
+    }
+    op.iov = nullptr;
+}
+
 // A vectored op's iovecs move past `n` transferred bytes.
 inline void consume(Op &op, std::size_t n) {
     iovec *iov = op.iov + op.iov_at;

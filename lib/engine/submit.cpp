@@ -219,9 +219,6 @@ void Engine::publish(std::uint32_t index, std::uint64_t word) {
     }
 }
 
-namespace {
-
-// Fills a slot that was just allocated. Throws std::bad_alloc before anything is changed.
 void fill(Op &op, const Request &r, bool queue_bound, std::int64_t started_ns) {
     op.iov = nullptr;
     op.iov_count = 0;
@@ -247,6 +244,8 @@ void fill(Op &op, const Request &r, bool queue_bound, std::int64_t started_ns) {
     op.link = kNil;
     op.retries = 0;
 }
+
+namespace {
 
 bool is_claimable(const Request &r) {
     // A thread that executes an op on a pipe could be held for ever, out of reach of cancel.
@@ -425,10 +424,8 @@ int Engine::submit_many(const Request *requests, std::uint32_t count, fsys_op *r
         const auto undo = [&] {
             while (first != kNil) {
                 const std::uint32_t next = ops[first].link;
-                if (ops[first].iov != nullptr && ops[first].iov != ops[first].inline_iov) {
-                    delete[] ops[first].iov;
-                }
                 Op &undone = ops[first];
+                drop_iovecs(undone);
                 undone.word.store(op_word::same_generation(undone.word.load(memory_order_relaxed),
                                                            OpState::kFree),
                                   memory_order_relaxed);
