@@ -91,11 +91,12 @@ TEST_CASE("U8: a handle that has worked and one that waits burn no processor tim
     Pipe pipe;
     fsys_file *stream = adopt_fd(handle, pipe.read_end());
     std::vector<char> bytes(4096, 'i');
+    std::vector<char> back(4096);
     for (unsigned i = 0; i < 200; ++i) {  // every lane and every helper thread has been used
         fsys_op ops[3];
         const fsys_request batch[3] = {
             request(FSYS_OP_WRITE, file, bytes.data(), 4096, i * 4096),
-            request(FSYS_OP_READ, file, bytes.data(), 4096, 0, FSYS_WAIT_SOON),
+            request(FSYS_OP_READ, file, back.data(), 4096, 0, FSYS_WAIT_SOON),
             request(FSYS_OP_SYNC, file, nullptr, 0, 0, FSYS_SYNC_DATA),
         };
         REQUIRE(fsys_submit(handle, batch, i == 0 ? 3 : 2, ops) > 0);
