@@ -27,6 +27,7 @@ int run(const Settings &settings) {
         measure_depth(report, files);
         measure_nop(report);
         measure_durable(report, files);
+        measure_peers(report, files);
         measure_growth(report, files);
         return 0;
     }
@@ -50,6 +51,7 @@ int run(const Settings &settings) {
     measure_depth(report, files);
     measure_nop(report);
     measure_durable(report, files);
+    measure_peers(report, files);
     measure_growth(report, files);
     measure_instructions(report, files);
     report.add_allocation_goal();
@@ -98,6 +100,9 @@ int main(int argc, char **argv) {
     app.add_option("--size", megabytes, "MiB of each of the two test files (default 256, quick 64)")
         ->check(CLI::Range(1, 65536));
     app.add_flag("--no-fio", no_fio, "leave fio out");
+    app.add_option("--crate", settings.crate,
+                   "the program built from benchmarks/peers/rust-fsys (target/release/io)")
+        ->check(CLI::ExistingFile);
     app.add_flag("--instructions", settings.instructions,
                  "also count user-space instructions per op with valgrind");
     // Used by this program to run itself below valgrind.

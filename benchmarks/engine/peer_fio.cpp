@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-// fio's io_uring engine as a subprocess: same file, same size, random offsets with repetition, and
+// fio's engines io_uring and psync as a subprocess: same file, same size, random offsets with repetition, and
 // its own JSON as the result. Called by the main thread only.
 #include "peers.hpp"
 
@@ -16,7 +16,7 @@ std::vector<std::string> arguments(const FioJob &job, std::chrono::milliseconds 
     std::vector<std::string> list{
         "fio",
         "--name=peer",
-        "--ioengine=io_uring",
+        std::string("--ioengine=") + (job.psync ? "psync" : "io_uring"),
         "--thread",
         "--group_reporting",
         "--output-format=json",
@@ -35,6 +35,8 @@ std::vector<std::string> arguments(const FioJob &job, std::chrono::milliseconds 
         "--size=" + std::to_string(job.target.bytes),
         "--filename=" + job.target.path,
     };
+    if (job.fdatasync)
+        list.push_back("--fdatasync=1");
     if (job.tuned) {
         const unsigned group = std::min(job.depth, 16U);
         list.push_back("--iodepth_batch_submit=" + std::to_string(group));

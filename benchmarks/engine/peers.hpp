@@ -62,6 +62,8 @@ struct FioJob {
     unsigned depth = 1;
     unsigned threads = 1;
     bool tuned = false;
+    bool psync = false;      ///< pread and pwrite instead of io_uring; depth is then 1
+    bool fdatasync = false;  ///< after each write
 };
 /// The first line of `fio --version`, or an empty string when there is no fio.
 std::string fio_version();

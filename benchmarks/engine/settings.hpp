@@ -21,6 +21,7 @@ struct Settings {
     unsigned rounds = 11;
     std::chrono::milliseconds slice{100};
     std::chrono::milliseconds warm_up{20};
+    std::string crate;  ///< program of the Rust peer (bench_engine), or empty
     bool quick = false;
     bool list = false;
     bool with_fio = true;
