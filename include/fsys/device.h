@@ -113,8 +113,8 @@ typedef struct fsys_probe_report {
     uint32_t logical_block;    /**< largest of the devices that the file system lies on, bytes */
     uint32_t physical_block;   /**< the same */
     uint32_t volatile_cache;   /**< answer: a device that holds its bytes has a volatile cache */
-    uint32_t flush_reaches;    /**< answer: a flush of the file system gets through to every volatile
-                                    cache; NO when a layer in between drops it */
+    uint32_t flush_reaches;    /**< answer: a flush of the file system gets through to every
+                                    volatile cache; NO when a layer in between drops it */
     uint32_t fua;              /**< answer: all disks can write through their cache */
     uint32_t rotational;       /**< answer: a disk spins */
     uint32_t power_loss_protection; /**< answer: what the disks have acknowledged survives a power
@@ -180,13 +180,15 @@ FSYS_API int fsys_probe_file(fsys_file *file, uint32_t flags, fsys_probe_report 
 /** @name Why a device was not flushed, fsys_flush_report::reason
  *  @{ */
 #define FSYS_FLUSH_DONE 0u       /**< it was */
-#define FSYS_FLUSH_NO_COMMIT 1u  /**< the file system's own commit failed; no device was tried */
+#define FSYS_FLUSH_NO_COMMIT 1u  /**< the file could not be opened, or the file system's own commit
+                                      failed; no device was tried */
 #define FSYS_FLUSH_NO_DEVICE 2u  /**< no block device is known underneath: tmpfs, FUSE, network */
 #define FSYS_FLUSH_NOT_NVME 3u   /**< passthrough was asked for and the disk is not NVMe */
 #define FSYS_FLUSH_PERMISSION 4u /**< the device node may not be opened, or the command not be sent
                                       (CAP_SYS_ADMIN, or from Linux 6.2 on a node open to this
                                       user) */
-#define FSYS_FLUSH_NO_NODE 5u    /**< there is no device node, or it is another device (container) */
+#define FSYS_FLUSH_NO_NODE 5u    /**< there is no device node, or it is that of another device
+                                      (container) */
 #define FSYS_FLUSH_NO_WAY 6u     /**< the kernel has no such way: no generic device, no io_uring, no
                                       URING_CMD */
 #define FSYS_FLUSH_REFUSED 7u    /**< the device answered with an error status: see `nvme_status` */
@@ -230,6 +232,7 @@ typedef struct fsys_flush_report {
  *        another. 0: all. Without _BLOCK, a disk that is not NVMe is -EOPNOTSUPP.
  * @param ret_report  `struct_size` set by the caller; or NULL
  * @retval 0 the commit and every flush succeeded
+ * @retval -EINVAL  NULL path, or neither a file, a directory nor a block device
  * @retval -EIO  a device refused the flush (FSYS_FLUSH_REFUSED), or the commit failed with EIO
  * @retval -ENODEV  FSYS_FLUSH_NO_DEVICE; the commit succeeded
  * @retval -EOPNOTSUPP  FSYS_FLUSH_NOT_NVME or _NO_WAY; the commit succeeded

@@ -11,6 +11,7 @@
 #include <cstdio>
 #include <cstring>
 #include <new>
+#include <string>
 #include <system_error>
 
 #include "fsys/fsys.h"
@@ -71,6 +72,20 @@ int write_struct(const T &from, T *to) {
     }
     to->struct_size = size;
     return 0;
+}
+
+// A result struct whose size is wrong is refused before anything is done.
+template <class T>
+int check_size(const T *to) {
+    return to != nullptr && (to->struct_size < kFirstSize<T> ||
+                             to->struct_size > sizeof(T) + kMostGrowth)
+               ? FSYS_E_BAD_STRUCT
+               : 0;
+}
+
+template <std::size_t N>
+void copy_text(const std::string &from, char (&to)[N]) {
+    to[from.copy(to, N - 1)] = '\0';
 }
 
 // The caller's buffer for a sentence.

@@ -26,9 +26,9 @@ struct FlushOutcome {
     std::string text;
 };
 
-// Sends a flush to each disk underneath the file (or directory, or block device) of `fd`. The caller
-// has just made the file system commit what it wants to be safe, with success: fsync, fdatasync,
-// RWF_DSYNC, and the directory's sync. This is in addition to that, never instead of it.
+// Sends a flush to each disk underneath the file (or directory, or block device) of `fd`. The
+// caller has just made the file system commit what it wants to be safe, with success: fsync,
+// fdatasync, RWF_DSYNC, and the directory's sync. This is in addition to that, never instead of it.
 // `ways` are FSYS_FLUSH_* bits, 0: all. `fd` is neither read, written nor closed.
 FlushOutcome flush_disks(System &system, int fd, std::uint32_t ways);
 FlushOutcome flush_disks(int fd, std::uint32_t ways = 0);  // on the real system

@@ -6,59 +6,22 @@
 #include "file/open.hpp"
 
 #include <fcntl.h>
-#include <linux/magic.h>
 #include <sys/stat.h>
-#include <sys/statfs.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
 
+#include "platform/file_facts.hpp"
+
 namespace libfsys {
 namespace {
 
-struct FileSystem {
-    std::uint32_t magic;
-    const char *name;
-    // A buffered write to cached pages completes inside io_uring_enter. Elsewhere the kernel hands
-    // it to a worker thread (ext4 answers EAGAIN to a non-blocking buffered write, always).
-    bool ring_writes;
-};
-
-constexpr FileSystem kFileSystems[] = {
-    {EXT4_SUPER_MAGIC, "ext4", false},
-    {0x58465342, "xfs", true},
-    {BTRFS_SUPER_MAGIC, "btrfs", true},
-    {TMPFS_MAGIC, "tmpfs", false},
-    {OVERLAYFS_SUPER_MAGIC, "overlay", false},
-    {NFS_SUPER_MAGIC, "nfs", false},
-    {F2FS_SUPER_MAGIC, "f2fs", false},
-    {0x65735546, "fuse", false},
-    {0x2fc12fc1, "zfs", false},
-    {0xca451a4e, "bcachefs", false},
-    {PIPEFS_MAGIC, "pipefs", false},
-    {SOCKFS_MAGIC, "sockfs", false},
-};
-
-// linux/stat.h of Debian 12 has these two only in part.
-constexpr unsigned kStatxDioalign = 0x2000;  // Linux 6.1
-
-void find_alignment(TargetFacts &facts) {
-    struct statx st{};
-    // Through syscall(2): glibc 2.36 knows the call, its struct ends before the fields it needs.
-    alignas(8) unsigned char raw[256] = {};
-    if (::syscall(SYS_statx, facts.fd, "", AT_EMPTY_PATH, kStatxDioalign, raw) == 0) {
-        std::memcpy(&st, raw, std::min(sizeof st, sizeof raw));
-        if ((st.stx_mask & kStatxDioalign) != 0) {
-            // stx_dio_mem_align at 0x98, stx_dio_offset_align at 0x9c: statx(2).
-            std::memcpy(&facts.mem_align, raw + 0x98, sizeof facts.mem_align);
-            std::memcpy(&facts.offset_align, raw + 0x9c, sizeof facts.offset_align);
-            return;
-        }
-    }
+void find_limits(TargetFacts &facts) {
+    const IoLimits limits = io_limits_of(facts.fd);
     // Before 6.1 the kernel does not say; a page satisfies every device.
-    facts.mem_align = facts.offset_align = 4096;
+    facts.mem_align = limits.direct_known ? limits.mem_align : 4096;
+    facts.offset_align = limits.direct_known ? limits.offset_align : 4096;
 }
 
 int inspect(Engine &engine, std::uint32_t flags, TargetFacts &facts, Detail &detail) {
@@ -70,17 +33,12 @@ int inspect(Engine &engine, std::uint32_t flags, TargetFacts &facts, Detail &det
     const bool regular = S_ISREG(st.st_mode);
     facts.stream = (flags & FSYS_FILE_BLOCKING_FD) != 0 || S_ISFIFO(st.st_mode) ||
                    S_ISSOCK(st.st_mode) || (S_ISCHR(st.st_mode) && ::isatty(facts.fd) == 1);
-    struct statfs fs{};
-    if (::fstatfs(facts.fd, &fs) == 0) {
-        for (const FileSystem &known : kFileSystems) {
-            if (known.magic == static_cast<std::uint32_t>(fs.f_type)) {
-                std::strncpy(facts.file_system, known.name, sizeof facts.file_system - 1);
-                facts.ring_writes = known.ring_writes;
-            }
-        }
+    if (const FileSystem *fs = file_system_of(facts.fd)) {
+        std::strncpy(facts.file_system, fs->name, sizeof facts.file_system - 1);
+        facts.ring_writes = fs->ring_writes;
     }
     if (regular || S_ISBLK(st.st_mode)) {
-        find_alignment(facts);
+        find_limits(facts);
     }
     facts.bounce = facts.direct && (flags & FSYS_FILE_BOUNCE) != 0;
     return 0;

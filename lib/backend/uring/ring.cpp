@@ -68,8 +68,11 @@ int Ring::map(const io_uring_params &params) {
         return -ENOSYS;  // before 5.4; the library wants 5.11 anyway
     }
     const bool sq_array = (flags_ & uapi::kSetupNoSqarray) == 0;
+    // The large entries of SQE128 and CQE32 are two of the small ones each.
+    const std::size_t cqe_size = sizeof(io_uring_cqe) << ((flags_ & IORING_SETUP_CQE32) != 0);
+    const std::size_t sqe_size = sizeof(io_uring_sqe) << ((flags_ & IORING_SETUP_SQE128) != 0);
     rings_size_ = std::max<std::size_t>(
-        params.cq_off.cqes + std::size_t{params.cq_entries} * sizeof(io_uring_cqe),
+        params.cq_off.cqes + std::size_t{params.cq_entries} * cqe_size,
         sq_array ? params.sq_off.array + std::size_t{params.sq_entries} * sizeof(std::uint32_t) : 0);
     rings_ = ::mmap(nullptr, rings_size_, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd_,
                     IORING_OFF_SQ_RING);
@@ -77,7 +80,7 @@ int Ring::map(const io_uring_params &params) {
         rings_ = nullptr;
         return -errno;
     }
-    sqes_size_ = std::size_t{params.sq_entries} * sizeof(io_uring_sqe);
+    sqes_size_ = std::size_t{params.sq_entries} * sqe_size;
     void *sqes = ::mmap(nullptr, sqes_size_, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd_,
                         IORING_OFF_SQES);
     if (sqes == MAP_FAILED) {
