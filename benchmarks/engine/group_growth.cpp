@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-// Does the cost of one op grow with the ops done, the files open, or the ops in flight? Each size
-// is compared with a peer that has the same number of descriptors or ops, so that what the
-// processor's caches do to both is not blamed on the library. Goal: the last row.
+// Does the cost of one op grow with the ops done, the files open, the ops in flight, or the threads?
+// Each size is compared with a peer that has the same number of descriptors, ops or threads, so that
+// what the processor's caches and the scheduler do to both is not blamed on the library. Goal: the
+// last row (threads are none: the design states a goal for 16 of them).
 #include "groups.hpp"
 #include "process.hpp"
 #include "subject.hpp"
@@ -20,57 +21,70 @@ constexpr double flat = 1.10;
 
 /// How the cost against the peer changes from the smallest to each larger size; the worst of them.
 struct Growth {
-    std::string kind;
-    std::vector<std::string> sizes;
-    std::vector<Spread> against_peer;  ///< by size, time per op
-    std::vector<Spread> ours;          ///< by size, ns per op
+    Curve curve;
+    bool goal = true;
 
-    void report_to(Report &report, const std::string &title) const {
-        if (ours.empty())
+    void add(double size, const Outcome &outcome, const char *ours, const char *peer) {
+        curve.points.push_back(
+            {.x = size,
+             .ours = cost_of(outcome.named(ours)),
+             .peer = cost_of(outcome.named(peer)),
+             .ratio = spread_of(cost_ratios(outcome.named(ours), outcome.named(peer)))});
+    }
+
+    void report_to(Report &report) const {
+        if (curve.points.empty())
             return;
-        Table table{
-            title, {"size", "fsys ns/op", "x peer", "quartiles", "growth over the first"}, {}};
+        const Curve::Point &first = curve.points.front();
+        Table table{curve.title,
+                    {curve.x, "fsys ns/op", "x " + curve.peer, "quartiles", "growth of the ratio"},
+                    {}};
         double worst = 0;
-        std::string where;
-        for (std::size_t i = 0; i < sizes.size(); ++i) {
-            const double growth = against_peer[i].median / against_peer.front().median;
-            if (i != 0 && growth > worst) {
+        double where = 0;
+        for (const Curve::Point &point : curve.points) {
+            const double growth = point.ratio.median / first.ratio.median;
+            if (&point != &first && growth > worst) {
                 worst = growth;
-                where = sizes[i];
+                where = point.x;
             }
-            table.rows.push_back(
-                {sizes[i], fmt::format("{:.0f}", ours[i].median),
-                 fmt::format("{:.3f}", against_peer[i].median),
-                 fmt::format("{:.3f}..{:.3f}", against_peer[i].q1, against_peer[i].q3),
-                 fmt::format("{:.3f}", growth)});
+            table.rows.push_back({fmt::format("{:.0f}", point.x),
+                                  fmt::format("{:.0f}", point.ours.median),
+                                  fmt::format("{:.3f}", point.ratio.median),
+                                  fmt::format("{:.3f}..{:.3f}", point.ratio.q1, point.ratio.q3),
+                                  fmt::format("{:.3f}", growth)});
         }
         report.add(std::move(table));
-        if (sizes.size() < 2)
+        report.add(curve);
+        if (!goal || curve.points.size() < 2)
             return;
-        Goal goal{.number = 14,
-                  .row = "cost per op as work grows: " + kind,
-                  .bound = Bound::at_most,
-                  .limit = flat,
-                  .unit = "x",
-                  .note = fmt::format("worst growth against the peer's, at {} (first size {})",
-                                      where, sizes.front())};
-        goal.value = spread_of({worst});
-        goal.measured = true;
-        goal.id = "growth";
-        report.add(std::move(goal));
+        Goal row{.number = 14,
+                 .row = "cost per op as work grows: " + curve.x,
+                 .bound = Bound::at_most,
+                 .limit = flat,
+                 .unit = "x",
+                 .note = fmt::format("worst growth against the peer's, at {:.0f} (first size {:.0f})",
+                                     where, first.x)};
+        row.value = spread_of({worst});
+        row.measured = true;
+        row.id = curve.id;
+        report.add(std::move(row));
+    }
+
+private:
+    static Spread cost_of(const Series &series) {
+        std::vector<double> costs;
+        for (const Sample &sample : series.samples)
+            costs.push_back(sample.ns_per_op());
+        return spread_of(costs);
     }
 };
 
-Spread cost_of(const Series &series) {
-    std::vector<double> costs;
-    for (const Sample &sample : series.samples)
-        costs.push_back(sample.ns_per_op());
-    return spread_of(costs);
-}
-
 void measure_in_flight(Report &report) {
-    Growth growth;
-    growth.kind = "ops in flight";
+    Growth growth{.curve = {.id = "growth/in-flight",
+                            .title = "NOPs in flight, completion queue, max_ops 32768",
+                            .x = "ops in flight",
+                            .unit = "ns/op",
+                            .peer = "a bare ring of that size"}};
     const std::uint32_t most = 32768;
     for (const unsigned count : {32U, 256U, 4096U, most}) {
         Comparison comparison;
@@ -87,15 +101,10 @@ void measure_in_flight(Report &report) {
              .make = [=](const Seat &seat) { return queue_nop_worker(engine, count, seat); },
              .lanes = [=] { return engine->lanes(); },
              .subject = true});
-        if (const Outcome *outcome = report.run(comparison)) {
-            growth.sizes.push_back(std::to_string(count));
-            growth.against_peer.push_back(
-                spread_of(cost_ratios(outcome->named("fsys"), outcome->named("liburing"))));
-            growth.ours.push_back(cost_of(outcome->named("fsys")));
-        }
+        if (const Outcome *outcome = report.run(comparison))
+            growth.add(count, *outcome, "fsys", "liburing");
     }
-    growth.report_to(report,
-                     "Growth: NOPs in flight (max_ops 32768; peer: a bare ring of that size)");
+    growth.report_to(report);
 }
 
 /// Reads through many files in random order.
@@ -133,8 +142,11 @@ void measure_files(Report &report, const TestFile &file) {
         setrlimit(RLIMIT_NOFILE, &limit);
     }
 
-    Growth growth;
-    growth.kind = "open files";
+    Growth growth{.curve = {.id = "growth/files",
+                            .title = "Cached reads through open files, submit + wait, WAIT_SOON",
+                            .x = "open files",
+                            .unit = "ns/op",
+                            .peer = "pread of as many descriptors"}};
     const std::vector<unsigned> counts = report.settings().quick
                                              ? std::vector<unsigned>{1, 100, 10000}
                                              : std::vector<unsigned>{1, 10, 100, 1000, 10000};
@@ -194,16 +206,10 @@ void measure_files(Report &report, const TestFile &file) {
              }),
              .lanes = [=] { return engine->lanes(); },
              .subject = true});
-        if (const Outcome *outcome = report.run(comparison)) {
-            growth.sizes.push_back(std::to_string(count));
-            growth.against_peer.push_back(spread_of(
-                cost_ratios(outcome->named("fsys submit+wait"), outcome->named("pread"))));
-            growth.ours.push_back(cost_of(outcome->named("fsys submit+wait")));
-        }
+        if (const Outcome *outcome = report.run(comparison))
+            growth.add(count, *outcome, "fsys submit+wait", "pread");
     }
-    growth.report_to(
-        report,
-        "Growth: open files (submit + wait, WAIT_SOON; peer: pread of as many descriptors)");
+    growth.report_to(report);
     setrlimit(RLIMIT_NOFILE, &before);
 }
 
@@ -228,9 +234,9 @@ void measure_life(Report &report) {
     constexpr unsigned batch = 32;
     const std::uint64_t last = report.settings().quick ? 1'000'000 : 10'000'000;
     const unsigned rounds = report.settings().quick ? 3 : 5;
-    Growth growth;
-    growth.kind = "ops done by a handle";
+    std::vector<double> sizes;
     std::vector<std::vector<double>> ours;
+    std::vector<std::vector<double>> theirs;
     std::vector<std::vector<double>> ratios;
     for (unsigned round = 0; round < rounds; ++round) {
         const auto engine = std::make_shared<Engine>(EngineOptions{});
@@ -243,23 +249,65 @@ void measure_life(Report &report) {
         std::size_t at = 0;
         for (std::uint64_t until = 1000; until <= last; until *= 10, ++at) {
             if (round == 0) {
-                growth.sizes.push_back(fmt::format("{}", until));
+                sizes.push_back(static_cast<double>(until));
                 ours.emplace_back();
+                theirs.emplace_back();
                 ratios.emplace_back();
             }
-            const double cost = time_ops(*subject, until - done);
-            ours[at].push_back(cost);
-            ratios[at].push_back(cost / time_ops(*peer, until - done));
+            ours[at].push_back(time_ops(*subject, until - done));
+            theirs[at].push_back(time_ops(*peer, until - done));
+            ratios[at].push_back(ours[at].back() / theirs[at].back());
             done = until;
         }
     }
-    for (std::size_t i = 0; i < ours.size(); ++i) {
-        growth.ours.push_back(spread_of(ours[i]));
-        growth.against_peer.push_back(spread_of(ratios[i]));
+    Growth growth{.curve = {.id = id,
+                            .title = "Age of a handle: NOPs, batch 32, completion queue",
+                            .x = "ops done by a handle",
+                            .unit = "ns/op",
+                            .peer = "an equally old ring"}};
+    for (std::size_t i = 0; i < sizes.size(); ++i)
+        growth.curve.points.push_back(
+            {sizes[i], spread_of(ours[i]), spread_of(theirs[i]), spread_of(ratios[i])});
+    growth.report_to(report);
+}
+
+/// Threads that each read one block at a time through one shared handle and file.
+void measure_threads(Report &report, const TestFile &file) {
+    Growth growth{.curve = {.id = "growth/threads",
+                            .title = "Cached reads, one at a time per thread, one shared handle",
+                            .x = "threads",
+                            .unit = "ns/op",
+                            .peer = "pread from as many threads"},
+                  .goal = false};
+    const std::vector<unsigned> counts =
+        report.settings().quick ? std::vector<unsigned>{1, 16, 256}
+                                : std::vector<unsigned>{1, 2, 4, 8, 16, 32, 64, 128, 256};
+    const Target target = open_target(file, Direction::read, false);
+    for (const unsigned count : counts) {
+        Comparison comparison;
+        comparison.id = fmt::format("growth/threads/{}", count);
+        comparison.title = fmt::format("cached reads from {} threads, one at a time each", count);
+        if (!report.settings().wants(comparison.id))
+            continue;
+        comparison.variants.push_back(
+            {.name = "pread", .threads = count, .make = [=](const Seat &seat) {
+                 return syscall_worker(target, Call::plain, seat);
+             }});
+        auto engine = std::make_shared<Engine>(EngineOptions{});
+        auto subject = std::make_shared<SubjectFile>(engine, target);
+        comparison.variants.push_back({.name = "fsys submit+wait",
+                                       .threads = count,
+                                       .make =
+                                           [=](const Seat &seat) {
+                                               return single_worker(subject, Single::unhinted, 0,
+                                                                    seat);
+                                           },
+                                       .lanes = [=] { return engine->lanes(); },
+                                       .subject = true});
+        if (const Outcome *outcome = report.run(comparison))
+            growth.add(count, *outcome, "fsys submit+wait", "pread");
     }
-    growth.report_to(
-        report,
-        "Growth: age of a handle (NOPs, batch 32, completion queue; peer: an equally old ring)");
+    growth.report_to(report);
 }
 
 }  // namespace
@@ -268,6 +316,7 @@ void measure_growth(Report &report, const Files &files) {
     measure_life(report);
     measure_files(report, files.cached);
     measure_in_flight(report);
+    measure_threads(report, files.cached);
 }
 
 }  // namespace bench

@@ -254,6 +254,22 @@ void Report::write_json(const Machine &machine) const {
         root["tables"].push_back(
             {{"title", table.title}, {"columns", table.columns}, {"rows", table.rows}});
 
+    root["curves"] = nlohmann::json::array();
+    for (const Curve &curve : curves_) {
+        nlohmann::json entry{{"id", curve.id},     {"title", curve.title}, {"x", curve.x},
+                             {"unit", curve.unit}, {"peer", curve.peer},
+                             {"points", nlohmann::json::array()}};
+        for (const Curve::Point &point : curve.points) {
+            nlohmann::json one{{"x", point.x}, {"ours", json_of(point.ours)}};
+            if (point.peer.count != 0)
+                one["peer"] = json_of(point.peer);
+            if (point.ratio.count != 0)
+                one["ratio"] = json_of(point.ratio);
+            entry["points"].push_back(std::move(one));
+        }
+        root["curves"].push_back(std::move(entry));
+    }
+
     std::ofstream file(settings_.json_path);
     file << root.dump(1) << '\n';
     if (!file.flush())

@@ -40,6 +40,22 @@ struct Table {
     std::vector<std::vector<std::string>> rows;
 };
 
+/// Cost against a size, to be plotted: what the JSON file calls a curve.
+struct Curve {
+    struct Point {
+        double x = 0;
+        Spread ours{};
+        Spread peer{};   ///< count 0: there is no peer
+        Spread ratio{};  ///< paired
+    };
+    std::string id;
+    std::string title;
+    std::string x;     ///< what grows
+    std::string unit;  ///< of the cost
+    std::string peer;  ///< name of the peer, or empty
+    std::vector<Point> points{};
+};
+
 class Report {
 public:
     explicit Report(const Settings &settings) : settings_(settings) {}
@@ -48,6 +64,7 @@ public:
     /// @return the outcome, or nullptr when it was filtered out or failed
     const Outcome *run(const Comparison &comparison);
     void add(Table table) { tables_.push_back(std::move(table)); }
+    void add(Curve curve) { curves_.push_back(std::move(curve)); }
     void add(Goal goal) { goals_.push_back(std::move(goal)); }
     /// A goal whose values are made of one outcome; "not run" when there is none.
     void add(Goal goal, const Outcome *outcome,
@@ -72,6 +89,7 @@ private:
     std::vector<std::unique_ptr<Outcome>> outcomes_;
     std::vector<Goal> goals_;
     std::vector<Table> tables_;
+    std::vector<Curve> curves_;
     std::vector<std::string> notes_;
 };
 

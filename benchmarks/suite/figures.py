@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0 OR MIT
+"""Numbers from the JSON of the benchmark programs: spreads, paired ratios, percentiles, shapes.
+
+Pure functions of plain values; the statistics are those of benchmarks/common/statistics.cpp, so
+that both sides print the same."""
+
+import math
+
+
+def quantile(values, q):
+    """Linear-interpolated quantile; NaN for an empty list."""
+    if not values:
+        return math.nan
+    ordered = sorted(values)
+    at = q * (len(ordered) - 1)
+    low = int(at)
+    high = min(low + 1, len(ordered) - 1)
+    return ordered[low] + (ordered[high] - ordered[low]) * (at - low)
+
+
+def spread(values):
+    """Median, quartiles and extremes of repeated measurements, as the programs write them."""
+    return {"median": quantile(values, 0.5), "q1": quantile(values, 0.25),
+            "q3": quantile(values, 0.75), "min": min(values, default=math.nan),
+            "max": max(values, default=math.nan), "rounds": len(values)}
+
+
+def rates(variant):
+    return [one["ops_per_second"] for one in variant["rounds"]]
+
+
+def ratios(variant, base):
+    """Throughput of a variant over the base, round by round."""
+    return [ours / theirs for ours, theirs in zip(rates(variant), rates(base))]
+
+
+def percentile(buckets, q):
+    """Upper bound, ns, of the bucket [up_to_ns, count] where the quantile lies."""
+    total = sum(count for _, count in buckets)
+    if total == 0:
+        return math.nan
+    # The q-quantile is the smallest value that at least q of all are not above.
+    wanted = max(1, math.ceil(q * total))
+    seen = 0
+    for bound, count in buckets:
+        seen += count
+        if seen >= wanted:
+            return bound
+    return buckets[-1][0]
+
+
+def slope(points):
+    """Exponent k of the least-squares fit y = a * x^k; 0 for fewer than two distinct x."""
+    usable = [(math.log(x), math.log(y)) for x, y in points if x > 0 and y > 0]
+    if len({x for x, _ in usable}) < 2:
+        return 0.0
+    mean_x = sum(x for x, _ in usable) / len(usable)
+    mean_y = sum(y for _, y in usable) / len(usable)
+    over = sum((x - mean_x) * (y - mean_y) for x, y in usable)
+    under = sum((x - mean_x) ** 2 for x, _ in usable)
+    return over / under
+
+
+def shape(points):
+    """One clause on how y goes with x. Within 25 % is called flat: less is noise on most machines.
+
+    @param points  (x, median y), ascending x, at least two"""
+    low = min(points, key=lambda point: point[1])
+    high = max(points, key=lambda point: point[1])
+    width = high[1] / low[1]
+    power = slope(points)
+    span = f"{size(points[0][0])} to {size(points[-1][0])}"
+    ends = f"{number(points[0][1])} to {number(points[-1][1])}"
+    if width <= 1.25:
+        return f"flat from {span}: between {number(low[1])} and {number(high[1])}"
+    if power >= 0.85:
+        return f"grows in proportion from {span} (about x^{power:.2f}): {ends}"
+    if power >= 0.15:
+        return f"grows, but slower than in proportion, from {span} (about x^{power:.2f}): {ends}"
+    if power <= -0.15:
+        return f"falls from {span} (about x^{power:.2f}): {ends}"
+    return (f"not flat, and without a trend from {span}: lowest {number(low[1])} at "
+            f"{size(low[0])}, highest {number(high[1])} at {size(high[0])}")
+
+
+def curve_sentence(curve):
+    """What a growth curve shows: its own shape, then that of its ratio to the peer."""
+    ours = [(point["x"], point["ours"]["median"]) for point in curve["points"]]
+    if len(ours) < 2:
+        return "Only one size was measured: no shape."
+    text = f"The cost per op is {shape(ours)} {curve['unit']}."
+    ratio = [(point["x"], point["ratio"]["median"]) for point in curve["points"]
+             if point.get("ratio")]
+    if len(ratio) >= 2:
+        text += f" Against {curve['peer']} the ratio is {shape(ratio)}."
+    return text
+
+
+def number(value):
+    """Three significant digits, no exponent for what is printed here."""
+    if value is None or math.isnan(value):
+        return "-"
+    if value == 0:
+        return "0"
+    magnitude = abs(value)
+    if magnitude >= 100:
+        return f"{value:,.0f}"
+    if magnitude >= 10:
+        return f"{value:.1f}"
+    return f"{value:.2f}" if magnitude >= 1 else f"{value:.3f}"
+
+
+def size(value):
+    """A size on an axis: 32, 1000, 10^6."""
+    if value >= 10_000 and math.isclose(math.log10(value) % 1, 0, abs_tol=1e-9):
+        return f"10^{round(math.log10(value))}"
+    return f"{value:g}" if value < 1e6 else f"{value:.3g}"

@@ -1,0 +1,145 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0 OR MIT
+"""Draws the plots of a run with matplotlib, as SVG.
+
+usage: plots.py RUN.json DIRECTORY PREFIX    prints {id: file name} as JSON
+
+A program of its own, because the interpreter of tools/bench need not be Debian's, which has
+python3-matplotlib."""
+
+import json
+import os
+import sys
+
+import matplotlib
+
+matplotlib.use("svg")
+# The same run gives the same bytes; text stays text.
+matplotlib.rcParams.update({"svg.hashsalt": "libfsys", "svg.fonttype": "none",
+                            "font.size": 9, "axes.spines.top": False,
+                            "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.3})
+
+import matplotlib.pyplot as plt  # noqa: E402  (the backend is chosen first)
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import figures  # noqa: E402
+import result  # noqa: E402
+
+OURS, THEIRS = "#0b6e99", "#9a9a9a"
+
+
+def save(figure, directory, name):
+    figure.savefig(os.path.join(directory, name), format="svg", bbox_inches="tight",
+                   metadata={"Date": None, "Creator": None})
+    plt.close(figure)
+    return name
+
+
+def bars(values):
+    """Distances from the medians to the quartiles, as matplotlib wants them."""
+    return [[max(0, v["median"] - v["q1"]) for v in values],
+            [max(0, v["q3"] - v["median"]) for v in values]]
+
+
+def curve_plot(curve):
+    figure, axes = plt.subplots(figsize=(5.2, 3.2))
+    for key, colour, label in (("ours", OURS, "libfsys"), ("peer", THEIRS, curve["peer"])):
+        points = [(p["x"], p[key]) for p in curve["points"] if p.get(key)]
+        if points:
+            values = [value for _, value in points]
+            axes.errorbar([x for x, _ in points], [v["median"] for v in values],
+                          yerr=bars(values), color=colour, label=label, marker="o",
+                          markersize=3.5, capsize=2, linewidth=1.2)
+    axes.set_xscale("log")
+    axes.set_xlabel(curve["x"])
+    axes.set_ylabel(curve["unit"])
+    tops = [p[k]["q3"] for p in curve["points"] for k in ("ours", "peer") if p.get(k)]
+    lows = [p[k]["q1"] for p in curve["points"] for k in ("ours", "peer") if p.get(k)]
+    if max(tops) > 8 * max(min(lows), 1e-9):
+        axes.set_yscale("log")
+    else:
+        axes.set_ylim(0, 1.15 * max(tops))
+    axes.set_title(curve["title"], fontsize=9)
+    axes.legend(frameon=False)
+    return figure
+
+
+def goals_plot(goals):
+    """How far each goal is reached: right of 1 is better than asked for."""
+    shown = [g for g in goals if result.is_goal(g) and g["measured"] and g["limit"] > 0
+             and g["measured"]["median"] > 0]
+    if not shown:
+        return None
+
+    def margin(goal, value):
+        return goal["limit"] / value if goal["bound"] == "at_most" else value / goal["limit"]
+
+    figure, axes = plt.subplots(figsize=(7, 0.6 + 0.28 * len(shown)))
+    for at, goal in enumerate(reversed(shown)):
+        value = goal["measured"]
+        low, middle, high = sorted(margin(goal, max(value[k], 1e-12))
+                                   for k in ("q1", "median", "q3"))
+        colour = "#2a7d3f" if goal["reached"] else "#b3392f"
+        axes.plot([low, high], [at, at], color=colour, linewidth=1.2)
+        axes.plot([middle], [at], "o", color=colour, markersize=4)
+    axes.axvline(1, color="black", linewidth=0.8)
+    axes.set_xscale("log")
+    axes.set_yticks(range(len(shown)))
+    axes.set_yticklabels([f"{g['what']} ({g['unit']})" if g["unit"] else g["what"]
+                          for g in reversed(shown)], fontsize=7)
+    axes.set_xlabel("margin: 1 is the goal, right of it is better; quartiles as lines")
+    return figure
+
+
+def comparisons_plot(comparisons):
+    shown = [c for c in comparisons if not c.get("error") and len(c["variants"]) > 1]
+    if not shown:
+        return None
+    heights = [len(c["variants"]) for c in shown]
+    figure, panels = plt.subplots(len(shown), 1, figsize=(7, 0.7 * len(shown)
+                                                          + 0.22 * sum(heights)),
+                                  gridspec_kw={"height_ratios": heights, "hspace": 0.9},
+                                  squeeze=False)
+    for comparison, (axes,) in zip(shown, panels):
+        base = comparison["variants"][0]
+        values = [figures.spread(figures.ratios(v, base)) for v in comparison["variants"]]
+        names = [v["name"] for v in comparison["variants"]]
+        order = range(len(names) - 1, -1, -1)
+        axes.barh(list(order), [v["median"] for v in values], xerr=bars(values), height=0.65,
+                  color=[OURS if n.startswith(("fsys ", "fsys_", "libfsys")) else THEIRS
+                         for n in names], error_kw={"linewidth": 0.8})
+        axes.axvline(1, color="black", linewidth=0.6)
+        axes.set_yticks(list(order))
+        axes.set_yticklabels(names, fontsize=7)
+        axes.set_title(f"{comparison['id']}: throughput over {base['name']}", fontsize=8,
+                       loc="left")
+    return figure
+
+
+def draw(run, directory, prefix):
+    made = {}
+
+    def keep(key, figure):
+        if figure is not None:
+            made[key] = save(figure, directory, f"{prefix}-{key.replace('/', '-')}.svg")
+
+    keep("goals", goals_plot(result.goals_of(run)))
+    for name, document in run["parts"].items():
+        # The engine's own comparisons are too many for one picture; its goals sum them up.
+        if name != "engine":
+            keep(name, comparisons_plot([c for c in document.get("comparisons", [])
+                                         if not c["id"].startswith("growth/")]))
+        for curve in document.get("curves", []):
+            if len(curve["points"]) > 1:
+                keep(curve["id"], curve_plot(curve))
+    return made
+
+
+def main():
+    with open(sys.argv[1], encoding="utf-8") as file:
+        run = json.load(file)
+    print(json.dumps(draw(run, sys.argv[2], sys.argv[3])))
+
+
+if __name__ == "__main__":
+    main()
