@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 // The engine benchmark: command line, order of the groups, output. The main thread never does
 // measured work; see runner.hpp for the threads that do.
+#include "command_line.hpp"
 #include "groups.hpp"
 #include "machine.hpp"
+#include "peers.hpp"
 #include "report.hpp"
+#include "subject.hpp"
 
 #include <fmt/format.h>
-#include <CLI/CLI.hpp>
 
 #include <cstdio>
 #include <exception>
@@ -16,9 +18,31 @@ namespace bench {
 
 namespace {
 
+std::string ring_text() {
+    const auto engine = std::make_shared<Engine>(EngineOptions{});
+    // The first op that needs the ring starts it; a NOP does.
+    fsys_request request{};
+    fsys_op op = 0;
+    check(fsys_submit(engine->get(), &request, 1, &op), "fsys_submit");
+    check(fsys_wait(engine->get(), op, FSYS_FOREVER, nullptr), "fsys_wait");
+    const fsys_handle_info info = engine->info();
+    return fmt::format("{} ({}), ring flags 0x{:x}, {} op slots",
+                       info.backend == FSYS_BACKEND_IO_URING ? "io_uring" : "THREADS",
+                       info.backend == FSYS_BACKEND_IO_URING ? "no fallback" : info.reason_text,
+                       info.ring_flags, info.max_ops);
+}
+
+void describe_subjects(const Settings &settings, Machine &machine) {
+    auto &facts = machine.facts;
+    facts.emplace_back("libfsys", fmt::format("{}; {}", fsys_version_string(), ring_text()));
+    facts.emplace_back("liburing", BENCH_LIBURING_VERSION);
+    const std::string fio = settings.with_fio ? fio_version() : std::string();
+    facts.emplace_back("fio", fio.empty() ? "NOT RUN" : fio);
+}
+
 int run(const Settings &settings) {
     if (settings.list) {
-        Report report(settings);
+        Report report(settings, "libfsys engine benchmark");
         measure_idle(report);
         TestFile tiny(settings.directory, "bench_engine.list", 1U << 20);
         const Files files{tiny, tiny};
@@ -32,10 +56,11 @@ int run(const Settings &settings) {
         return 0;
     }
 
-    Report report(settings);
+    Report report(settings, "libfsys engine benchmark");
     // Before anything else of the library is touched.
     measure_idle(report);
     Machine machine = describe_machine(settings);
+    describe_subjects(settings, machine);
 
     fmt::print(stderr, "making two files of {} MiB in {} ...\n", settings.file_bytes >> 20,
                settings.directory);
@@ -54,7 +79,7 @@ int run(const Settings &settings) {
     measure_peers(report, files);
     measure_growth(report, files);
     measure_instructions(report, files);
-    report.add_allocation_goal();
+    report.add_allocation_goal(7);
     report.finish();
 
     machine.facts.emplace_back("load after", load_average());
@@ -74,9 +99,6 @@ int run(const Settings &settings) {
 
 int main(int argc, char **argv) {
     bench::Settings settings;
-    unsigned rounds = 0;
-    unsigned slice = 0;
-    unsigned megabytes = 0;
     bool no_fio = false;
     std::string child;
     std::string child_file;
@@ -85,20 +107,7 @@ int main(int argc, char **argv) {
     CLI::App app{
         "libfsys against pread/pwrite, bare liburing and fio's io_uring engine.\n"
         "Interleaved rounds; ratios are paired by round. See benchmarks/README.md."};
-    app.add_option("--dir", settings.directory, "directory for the test files (default: .)")
-        ->check(CLI::ExistingDirectory);
-    app.add_option("--json", settings.json_path, "also write every sample to this file");
-    app.add_option("--filter", settings.filters,
-                   "only comparisons whose id contains this text (repeatable; see --list)");
-    app.add_flag("--list", settings.list, "print the ids and end");
-    app.add_flag("--quick", settings.quick,
-                 "a look in under a minute: fewer, shorter, not to be quoted");
-    app.add_option("--rounds", rounds, "rounds per comparison (default 11, quick 5)")
-        ->check(CLI::Range(1, 1000));
-    app.add_option("--slice", slice, "milliseconds per row and round (default 100, quick 25)")
-        ->check(CLI::Range(1, 60000));
-    app.add_option("--size", megabytes, "MiB of each of the two test files (default 256, quick 64)")
-        ->check(CLI::Range(1, 65536));
+    bench::CommandLine line(app, settings, {11, 5, 100, 25, 256, 64, 20, 5});
     app.add_flag("--no-fio", no_fio, "leave fio out");
     app.add_option("--crate", settings.crate,
                    "the program built from benchmarks/peers/rust-fsys (target/release/io)")
@@ -111,21 +120,8 @@ int main(int argc, char **argv) {
     app.add_option("--instruction-file", child_file)->group("");
     CLI11_PARSE(app, argc, argv);
 
-    if (settings.quick) {
-        settings.rounds = 5;
-        settings.slice = std::chrono::milliseconds(25);
-        settings.warm_up = std::chrono::milliseconds(5);
-        settings.file_bytes = 64ULL << 20;
-    }
-    if (rounds != 0)
-        settings.rounds = rounds;
-    if (slice != 0)
-        settings.slice = std::chrono::milliseconds(slice);
-    if (megabytes != 0)
-        settings.file_bytes = std::uint64_t{megabytes} << 20;
+    line.settle(argc, argv);
     settings.with_fio = !no_fio;
-    for (int i = 0; i < argc; ++i)
-        settings.command += (i == 0 ? "" : " ") + std::string(argv[i]);
 
     try {
         if (!child.empty())

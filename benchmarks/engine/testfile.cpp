@@ -8,16 +8,11 @@
 #include <unistd.h>
 #include <cerrno>
 #include <csignal>
-#include <cstdlib>
 #include <cstring>
 
 namespace bench {
 
 namespace {
-
-[[noreturn]] void fail(const std::string &what, const std::string &path) {
-    throw Failure(what + " " + path + ": " + std::strerror(errno));
-}
 
 // For the signal handler, which may only look at plain memory: paths of the files that exist.
 constexpr std::size_t most_files = 4;
@@ -56,22 +51,6 @@ void remove_files_on_signal() {
     sigaction(SIGTERM, &action, nullptr);
 }
 
-Descriptor::Descriptor(const std::string &path, int flags)
-    : fd_(open(path.c_str(), flags | O_CLOEXEC, 0600)) {
-    if (fd_ < 0)
-        fail("open", path);
-}
-
-Descriptor::~Descriptor() { close(fd_); }
-
-Pages::Pages(std::size_t bytes) : memory_(static_cast<char *>(std::aligned_alloc(4096, bytes))) {
-    if (!memory_)
-        throw std::bad_alloc();
-    std::memset(memory_.get(), 0x5a, bytes);
-}
-
-void Pages::Release::operator()(char *memory) const { std::free(memory); }
-
 TestFile::TestFile(const std::string &directory, const std::string &name, std::uint64_t bytes)
     : path_(directory + "/" + name + "." + std::to_string(getpid())), bytes_(bytes) {
     remember(path_);
@@ -87,10 +66,10 @@ TestFile::TestFile(const std::string &directory, const std::string &name, std::u
         }
         if (pwrite(file.get(), pages.at(0), chunk, static_cast<off_t>(at)) !=
             static_cast<ssize_t>(chunk))
-            fail("write", path_);
+            fail_with_errno("write", path_);
     }
     if (fsync(file.get()) != 0)
-        fail("fsync", path_);
+        fail_with_errno("fsync", path_);
 }
 
 TestFile::~TestFile() {
@@ -98,25 +77,19 @@ TestFile::~TestFile() {
     forget(path_);
 }
 
-void write_back(const std::string &directory) {
-    const Descriptor root(directory, O_RDONLY | O_DIRECTORY);
-    if (syncfs(root.get()) != 0)
-        fail("syncfs", directory);
-}
-
 void TestFile::fill_cache() const {
     const Descriptor file(path_, O_RDONLY);
     const Pages pages(1U << 20);
     for (std::uint64_t at = 0; at < bytes_; at += 1U << 20) {
         if (pread(file.get(), pages.at(0), 1U << 20, static_cast<off_t>(at)) < 0)
-            fail("read", path_);
+            fail_with_errno("read", path_);
     }
 }
 
 void TestFile::drop_cache() const {
     const Descriptor file(path_, O_RDWR);
     if (fdatasync(file.get()) != 0)
-        fail("fdatasync", path_);
+        fail_with_errno("fdatasync", path_);
     posix_fadvise(file.get(), 0, 0, POSIX_FADV_DONTNEED);
 }
 

@@ -3,6 +3,7 @@
 // an Offsets belongs to one.
 #pragma once
 
+#include "files.hpp"
 #include "settings.hpp"
 
 #include <cstdint>
@@ -10,6 +11,9 @@
 #include <string>
 
 namespace bench {
+
+/// Every IO of bench_engine has this size: the goals are stated for it.
+inline constexpr std::size_t block_size = 4096;
 
 /// A file of written blocks (no holes, no unwritten extents), removed with the object.
 class TestFile {
@@ -35,22 +39,6 @@ private:
 /// From now on SIGINT and SIGTERM remove the test files before they end the program.
 void remove_files_on_signal();
 
-/// Writes back all dirty data of the file system that holds the directory.
-void write_back(const std::string &directory);
-
-/// An open descriptor.
-class Descriptor {
-public:
-    Descriptor(const std::string &path, int flags);
-    ~Descriptor();
-    Descriptor(const Descriptor &) = delete;
-    Descriptor &operator=(const Descriptor &) = delete;
-    [[nodiscard]] int get() const { return fd_; }
-
-private:
-    int fd_;
-};
-
 /// Uniform random block offsets (xorshift64*): the same generator and cost for all peers in this
 /// process.
 class Offsets {
@@ -68,19 +56,6 @@ public:
 private:
     std::uint64_t state_;
     std::uint64_t blocks_;
-};
-
-/// Page-aligned memory, touched.
-class Pages {
-public:
-    explicit Pages(std::size_t bytes);
-    [[nodiscard]] char *at(std::size_t block) const { return memory_.get() + block * block_size; }
-
-private:
-    struct Release {
-        void operator()(char *memory) const;
-    };
-    std::unique_ptr<char, Release> memory_;
 };
 
 }  // namespace bench

@@ -86,11 +86,11 @@ private:
     private:
         Engine &engine_;
     };
-    // Ends the op in slot `cookie`.
+    // Ends the ops in the slots `cookie`.
     class OpSink final : public journal::CompletionSink {
     public:
         explicit OpSink(Engine &engine) : engine_(engine) {}
-        void complete(std::uint64_t cookie, std::int64_t result) override;
+        void complete(const journal::Completion *group, std::size_t count) override;
 
     private:
         Engine &engine_;

@@ -220,7 +220,7 @@ public:
     int begin_external(std::uint32_t opcode, std::uint32_t flags, std::uint64_t user_data,
                        bool queue_bound, std::uint32_t &ret_index, fsys_op &ret_op);
     void drop_external(std::uint32_t index);  // as if it had never been: nobody saw the token
-    void end_external(std::uint32_t index, std::int64_t result, unsigned lane);
+    void end_external(std::uint32_t index, std::int64_t result, unsigned lane, Publisher &out);
 
     // -- cancel.cpp
     int cancel(fsys_op token);

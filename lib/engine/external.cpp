@@ -37,8 +37,8 @@ void Engine::drop_external(std::uint32_t index) {
     ops.free(index);
 }
 
-void Engine::end_external(std::uint32_t index, std::int64_t result, unsigned lane) {
-    Publisher out(*this);
+void Engine::end_external(std::uint32_t index, std::int64_t result, unsigned lane,
+                          Publisher &out) {
     const auto step = static_cast<std::uint8_t>(result < 0 ? FSYS_STEP_SYNC : FSYS_STEP_NONE);
     complete(ops[index], OpState::kClaimed, {result, 0, step}, lane, out);
 }

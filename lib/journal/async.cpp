@@ -17,7 +17,8 @@ int Journal::submit_sync(Lsn lsn, std::uint64_t cookie, CompletionSink *sink) {
         return -EINVAL;
     }
     if (lsn <= durable_.load(std::memory_order_acquire)) {
-        sink->complete(cookie, 0);
+        const Completion done{cookie, 0};
+        sink->complete(&done, 1);
         return 0;
     }
     if (poison_.load(std::memory_order_acquire) != 0) {
@@ -26,15 +27,24 @@ int Journal::submit_sync(Lsn lsn, std::uint64_t cookie, CompletionSink *sink) {
     bool start = false;
     {
         const std::lock_guard lock(async_mutex_);
+        if (pending_head_ == pending_.size()) {
+            pending_.clear();
+            pending_head_ = 0;
+        } else if (pending_.size() == pending_.capacity() && pending_head_ >= pending_.size() / 2) {
+            // Moved to the front instead of into more memory: no allocation once it is warm.
+            pending_.erase(pending_.begin(),
+                           pending_.begin() + static_cast<std::ptrdiff_t>(pending_head_));
+            pending_head_ = 0;
+        }
         if (pending_.empty() || pending_.back().lsn <= lsn) {
             pending_.push_back({lsn, cookie, sink});
         } else {
             const auto at = std::upper_bound(
-                pending_.begin(), pending_.end(), lsn,
+                pending_.begin() + static_cast<std::ptrdiff_t>(pending_head_), pending_.end(), lsn,
                 [](Lsn value, const Pending &pending) { return value < pending.lsn; });
             pending_.insert(at, {lsn, cookie, sink});
         }
-        pending_count_.store(pending_.size(), std::memory_order_release);
+        pending_count_.store(pending_.size() - pending_head_, std::memory_order_release);
         if (!async_running_ && runner_ != nullptr) {
             async_running_ = start = true;
         }
@@ -62,25 +72,35 @@ int Journal::submit_commit(const void *data, std::size_t length, unsigned flags,
 }
 
 void Journal::complete_async() {
-    constexpr std::size_t kBurst = 256;
-    Pending burst[kBurst];
+    constexpr std::size_t kBurst = 256;  // the first of a large group is not kept waiting for the last
+    Completion burst[kBurst];
     for (;;) {
         std::size_t n = 0;
+        CompletionSink *sink = nullptr;
+        bool more = false;
         {
             const std::lock_guard lock(async_mutex_);
             const Lsn durable = durable_.load(std::memory_order_acquire);
             const bool failed = poison_.load(std::memory_order_acquire) != 0;
-            while (n < kBurst && !pending_.empty() &&
-                   (failed || pending_.front().lsn <= durable)) {
-                burst[n++] = pending_.front();
-                pending_.pop_front();
+            while (pending_head_ != pending_.size()) {
+                const Pending &next = pending_[pending_head_];
+                if (!failed && next.lsn > durable) {
+                    break;
+                }
+                more = n == kBurst || (n != 0 && next.sink != sink);
+                if (more) {
+                    break;
+                }
+                sink = next.sink;
+                burst[n++] = {next.cookie, next.lsn <= durable ? 0 : outcome(next.lsn)};
+                ++pending_head_;
             }
-            pending_count_.store(pending_.size(), std::memory_order_release);
+            pending_count_.store(pending_.size() - pending_head_, std::memory_order_release);
         }
-        for (std::size_t i = 0; i < n; ++i) {
-            burst[i].sink->complete(burst[i].cookie, outcome(burst[i].lsn));
+        if (n != 0) {
+            sink->complete(burst, n);
         }
-        if (n < kBurst) {
+        if (!more) {
             return;
         }
     }
@@ -97,7 +117,7 @@ void Journal::execute() {
         complete_async();
         {
             const std::lock_guard lock(async_mutex_);
-            if (pending_.empty()) {
+            if (pending_head_ == pending_.size()) {
                 async_running_ = false;
                 return;
             }

@@ -34,11 +34,16 @@
 
 namespace libfsys::journal {
 
-// Where asynchronous syncs report. Called by a thread that led a flush, never under a lock that
-// the journal's own calls take; must not block.
+struct Completion {
+    std::uint64_t cookie;
+    std::int64_t result;
+};
+
+// Where asynchronous syncs report, group by group. Called by a thread that led a flush, never under
+// a lock that the journal's own calls take; must not block.
 class CompletionSink {
 public:
-    virtual void complete(std::uint64_t cookie, std::int64_t result) = 0;
+    virtual void complete(const Completion *group, std::size_t count) = 0;
 
 protected:
     ~CompletionSink() = default;
@@ -372,7 +377,8 @@ private:
     LivePage *live_ = nullptr;
 
     std::mutex async_mutex_;
-    std::deque<Pending> pending_;  // by LSN
+    std::vector<Pending> pending_;  // by LSN; those before pending_head_ are gone
+    std::size_t pending_head_ = 0;
     std::atomic<std::size_t> pending_count_{0};
     bool async_running_ = false;
 

@@ -47,9 +47,11 @@ double cpu_seconds() {
 struct Sink final : CompletionSink {
     std::mutex mutex;
     std::map<std::uint64_t, std::vector<std::int64_t>> results;
-    void complete(std::uint64_t cookie, std::int64_t result) override {
+    void complete(const Completion *group, std::size_t count) override {
         const std::lock_guard lock(mutex);
-        results[cookie].push_back(result);
+        for (std::size_t i = 0; i < count; ++i) {
+            results[group[i].cookie].push_back(group[i].result);
+        }
     }
     std::size_t count() {
         const std::lock_guard lock(mutex);

@@ -58,7 +58,8 @@ struct Curve {
 
 class Report {
 public:
-    explicit Report(const Settings &settings) : settings_(settings) {}
+    Report(const Settings &settings, std::string title)
+        : settings_(settings), title_(std::move(title)) {}
 
     /// Runs the comparison when it was asked for, keeps the outcome, shows progress on stderr.
     /// @return the outcome, or nullptr when it was filtered out or failed
@@ -70,7 +71,7 @@ public:
     void add(Goal goal, const Outcome *outcome,
              const std::function<std::vector<double>(const Outcome &)> &values);
     /// Adds the row about allocations: over every round of libfsys that ran.
-    void add_allocation_goal();
+    void add_allocation_goal(unsigned number);
     void note(std::string text) { notes_.push_back(std::move(text)); }
 
     /// Orders the goals. Call once, before printing.
@@ -85,6 +86,7 @@ private:
     void print_outcome(const Outcome &outcome) const;
 
     const Settings &settings_;
+    const std::string title_;
     // Pointers to outcomes are handed out: a vector of values would move them.
     std::vector<std::unique_ptr<Outcome>> outcomes_;
     std::vector<Goal> goals_;

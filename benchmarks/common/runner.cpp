@@ -5,10 +5,12 @@
 #include "runner.hpp"
 
 #include "process.hpp"
-#include "testfile.hpp"
+#include "files.hpp"
+#include "process.hpp"
 
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
@@ -83,8 +85,8 @@ void await_end(const Variant &variant, const Shared &shared) {
         std::this_thread::sleep_for(std::chrono::milliseconds(1));
         if (now_ns() - begin > hang_ns) {
             std::fprintf(
-                stderr, "bench_engine: \"%s\" hangs: %u of %u threads have not come back\n",
-                variant.name.c_str(), variant.threads - shared.ended.load(), variant.threads);
+                stderr, "%s: \"%s\" hangs: %u of %u threads have not come back\n",
+                program_invocation_short_name, variant.name.c_str(), variant.threads - shared.ended.load(), variant.threads);
             std::_Exit(3);
         }
     }
@@ -112,6 +114,7 @@ Sample run_slice(const Variant &variant, std::chrono::milliseconds warm_up,
     const std::uint64_t switches_before = context_switches();
     const std::uint64_t allocations_before = allocation_count();
     const std::uint64_t cpu_before = cpu_ns();
+    const std::uint64_t count_before = variant.count ? variant.count() : 0;
     const std::uint64_t begin = now_ns();
     shared.phase.store(counting);
     std::this_thread::sleep_for(slice);
@@ -120,6 +123,7 @@ Sample run_slice(const Variant &variant, std::chrono::milliseconds warm_up,
         std::this_thread::sleep_for(std::chrono::milliseconds(1));
     shared.phase.store(stopped);
     const std::uint64_t end = now_ns();
+    const std::uint64_t count_after = variant.count ? variant.count() : 0;
     const std::uint64_t cpu_after = cpu_ns();
     const std::uint64_t allocations_after = allocation_count();
     const std::uint64_t switches_after = context_switches();
@@ -140,6 +144,7 @@ Sample run_slice(const Variant &variant, std::chrono::milliseconds warm_up,
     sample.cpu_ns_per_op =
         static_cast<double>(cpu_after - cpu_before) / static_cast<double>(sample.ops);
     sample.allocations = allocations_after - allocations_before;
+    sample.counted = count_after - count_before;
     if (latency != nullptr) {
         for (const Histogram &histogram : histograms)
             latency->merge(histogram);
@@ -151,6 +156,8 @@ Outcome run_comparison(const Comparison &comparison, const Settings &settings) {
     Outcome outcome;
     outcome.id = comparison.id;
     outcome.title = comparison.title;
+    outcome.count_name = comparison.count_name;
+    outcome.lanes_name = comparison.lanes_name;
     for (const Variant &variant : comparison.variants) {
         Series series;
         series.name = variant.name;
@@ -238,6 +245,26 @@ double Series::allocations_per_op() const {
         allocations += sample.allocations;
     }
     return ops == 0 ? 0.0 : static_cast<double>(allocations) / static_cast<double>(ops);
+}
+
+double Series::ops_per_count() const {
+    std::uint64_t ops = 0;
+    std::uint64_t counted = 0;
+    for (const Sample &sample : samples) {
+        ops += sample.ops;
+        counted += sample.counted;
+    }
+    return counted == 0 ? 0.0 : static_cast<double>(ops) / static_cast<double>(counted);
+}
+
+std::vector<double> counts_per_thread(const Series &series) {
+    std::vector<double> values;
+    for (const Sample &sample : series.samples) {
+        if (sample.counted != 0)
+            values.push_back(static_cast<double>(sample.ops) /
+                             static_cast<double>(sample.counted) / series.threads);
+    }
+    return values;
 }
 
 const Series &Outcome::named(const std::string &name) const {

@@ -32,6 +32,8 @@ std::uint64_t now_ns() noexcept { return clock_ns(CLOCK_MONOTONIC); }
 
 std::uint64_t cpu_ns() noexcept { return clock_ns(CLOCK_PROCESS_CPUTIME_ID); }
 
+std::uint64_t thread_cpu_ns() noexcept { return clock_ns(CLOCK_THREAD_CPUTIME_ID); }
+
 namespace {
 
 template <typename Visit>

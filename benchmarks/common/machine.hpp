@@ -14,7 +14,7 @@ struct Machine {
     std::vector<std::pair<std::string, std::string>> facts;
 };
 
-/// Reads /proc, /sys and the versions in use. Opens and closes a handle. Main thread.
+/// Reads /proc and /sys. Versions of what is measured are for the caller to add. Main thread.
 Machine describe_machine(const Settings &settings);
 
 /// The three load averages, as the kernel prints them.

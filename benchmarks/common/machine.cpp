@@ -1,10 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-// Facts for the head of the report: kernel, processor, memory, file system, disk, versions and the
+// Facts for the head of the report: kernel, processor, memory, file system, disk, compiler and the
 // method's parameters.
 #include "machine.hpp"
-
-#include "peers.hpp"
-#include "subject.hpp"
 
 #include <fmt/format.h>
 
@@ -60,20 +57,6 @@ std::string file_system_of(const std::string &directory) {
     return "device " + device;
 }
 
-std::string ring_text() {
-    const auto engine = std::make_shared<Engine>(EngineOptions{});
-    // The first op that needs the ring starts it; a NOP does.
-    fsys_request request{};
-    fsys_op op = 0;
-    check(fsys_submit(engine->get(), &request, 1, &op), "fsys_submit");
-    check(fsys_wait(engine->get(), op, FSYS_FOREVER, nullptr), "fsys_wait");
-    const fsys_handle_info info = engine->info();
-    return fmt::format("{} ({}), ring flags 0x{:x}, {} op slots",
-                       info.backend == FSYS_BACKEND_IO_URING ? "io_uring" : "THREADS",
-                       info.backend == FSYS_BACKEND_IO_URING ? "no fallback" : info.reason_text,
-                       info.ring_flags, info.max_ops);
-}
-
 }  // namespace
 
 std::string load_average() { return first_line("/proc/loadavg"); }
@@ -90,10 +73,6 @@ Machine describe_machine(const Settings &settings) {
                                    std::thread::hardware_concurrency()));
     facts.emplace_back("memory", line_starting("/proc/meminfo", "MemTotal"));
     facts.emplace_back("file system", file_system_of(settings.directory));
-    facts.emplace_back("libfsys", fmt::format("{}; {}", fsys_version_string(), ring_text()));
-    facts.emplace_back("liburing", BENCH_LIBURING_VERSION);
-    const std::string fio = settings.with_fio ? fio_version() : std::string();
-    facts.emplace_back("fio", fio.empty() ? "NOT RUN" : fio);
     facts.emplace_back("compiler", BENCH_BUILD);
     facts.emplace_back(
         "method", fmt::format("{} interleaved rounds of {} ms per row after {} ms of warm-up each, "

@@ -84,9 +84,9 @@ void Report::add(Goal goal, const Outcome *outcome,
     goals_.push_back(std::move(goal));
 }
 
-void Report::add_allocation_goal() {
+void Report::add_allocation_goal(unsigned number) {
     Goal goal;
-    goal.number = 7;
+    goal.number = number;
     goal.row = "heap allocations per op after warm-up";
     goal.bound = Bound::at_most;
     goal.limit = 0;
@@ -139,17 +139,28 @@ void Report::print_outcome(const Outcome &outcome) const {
     for (const Series &series : outcome.series) {
         const Spread rate = series.rate();
         const Spread ratio = spread_of(rate_ratios(series, base));
+        const double per_count = series.ops_per_count();
         rows.push_back({series.name, fmt::format("{:.1f}", rate.median / 1000),
                         fmt::format("{:.0f}", 1e9 / rate.median),
                         fmt::format("{:.3f}", ratio.median),
                         fmt::format("{:.3f}..{:.3f}", ratio.q1, ratio.q3),
                         fmt::format("{:.3f}..{:.3f}", ratio.low, ratio.high),
                         fmt::format("{:.0f}", series.cpu_ns_per_op()),
-                        fmt::format("{:.3f}", series.switches()), series.lanes});
+                        fmt::format("{:.3f}", series.switches()),
+                        per_count == 0 ? "" : fmt::format("{:.1f}", per_count), series.lanes});
     }
-    print_columns({"what", "kops/s", "ns/op", "x " + base.name, "quartiles", "min..max",
-                   "cpu ns/op", "switches/op", "lanes"},
-                  rows);
+    std::vector<std::string> columns{"what",      "kops/s",    "ns/op",       "x " + base.name,
+                                     "quartiles", "min..max",  "cpu ns/op",   "switches/op",
+                                     outcome.count_name, outcome.lanes_name};
+    // A column that says nothing in any row goes.
+    for (std::size_t i = columns.size(); i-- > columns.size() - 2;) {
+        if (std::all_of(rows.begin(), rows.end(), [&](const auto &row) { return row[i].empty(); })) {
+            columns.erase(columns.begin() + static_cast<std::ptrdiff_t>(i));
+            for (auto &row : rows)
+                row.erase(row.begin() + static_cast<std::ptrdiff_t>(i));
+        }
+    }
+    print_columns(columns, rows);
     fmt::print("\n{} rounds; {} drifted {:+.1f} % from the first to the last third.\n",
                base.samples.size(), base.name, outcome.drift * 100);
 
@@ -169,7 +180,7 @@ void Report::print_outcome(const Outcome &outcome) const {
 }
 
 void Report::print(const Machine &machine) const {
-    fmt::print("# libfsys engine benchmark\n\n");
+    fmt::print("# {}\n\n", title_);
     for (const auto &[key, value] : machine.facts)
         fmt::print("- {}: {}\n", key, value);
     for (const std::string &note : notes_)
@@ -242,7 +253,8 @@ void Report::write_json(const Machine &machine) const {
                                              {"ops_per_second", sample.ops_per_second},
                                              {"switches_per_op", sample.switches_per_op},
                                              {"cpu_ns_per_op", sample.cpu_ns_per_op},
-                                             {"allocations", sample.allocations}});
+                                             {"allocations", sample.allocations},
+                                             {"counted", sample.counted}});
             for (const Histogram::Bucket &bucket : series.latency.buckets())
                 variant["latency_ns"].push_back({bucket.up_to_ns, bucket.count});
             entry["variants"].push_back(std::move(variant));

@@ -17,6 +17,9 @@ std::uint64_t context_switches() noexcept;
 /// Processor time of all threads of the process, user and system, ns.
 std::uint64_t cpu_ns() noexcept;
 
+/// Processor time of the calling thread, user and system, ns.
+std::uint64_t thread_cpu_ns() noexcept;
+
 struct Footprint {
     unsigned threads = 0;
     unsigned rings = 0;                ///< descriptors that are io_uring instances

@@ -43,6 +43,7 @@ struct Sample {
     double switches_per_op = 0;
     double cpu_ns_per_op = 0;  ///< user and system time of the whole process
     std::uint64_t allocations = 0;
+    std::uint64_t counted = 0;  ///< what Variant::count rose by
     [[nodiscard]] double ns_per_op() const { return 1e9 / ops_per_second; }
 };
 
@@ -54,6 +55,8 @@ struct Variant {
     std::function<Sample(std::chrono::milliseconds)> external{};
     /// For libfsys: the share of lanes that executed the ops, asked after the last round.
     std::function<std::string()> lanes{};
+    /// A counter that is read at both ends of a slice, such as syncs: ops per count are printed.
+    std::function<std::uint64_t()> count{};
     /// libfsys itself, so that its allocations count for the goal.
     bool subject = false;
 };
@@ -64,6 +67,8 @@ struct Comparison {
     std::vector<Variant> variants;  ///< ratios are against the first one
     bool latency = false;           ///< add rounds that time every op
     unsigned slice_factor = 1;      ///< slices this much longer than usual
+    std::string count_name = "ops/count";  ///< head of the column for Variant::count
+    std::string lanes_name = "lanes";
 };
 
 /// All rounds of one variant.
@@ -79,11 +84,14 @@ struct Series {
     [[nodiscard]] double switches() const;
     [[nodiscard]] double cpu_ns_per_op() const;
     [[nodiscard]] double allocations_per_op() const;
+    [[nodiscard]] double ops_per_count() const;  ///< 0 without a counter
 };
 
 struct Outcome {
     std::string id;
     std::string title;
+    std::string count_name;
+    std::string lanes_name;
     std::vector<Series> series;
     double drift = 0;   ///< change of the first variant's rate, last against first third of rounds
     std::string error;  ///< not empty: the comparison failed and has no figures
@@ -94,6 +102,8 @@ struct Outcome {
 std::vector<double> rate_ratios(const Series &a, const Series &b);
 /// Time per op of `a` over `b`, round by round.
 std::vector<double> cost_ratios(const Series &a, const Series &b);
+/// Ops per count over the threads, round by round.
+std::vector<double> counts_per_thread(const Series &series);
 /// Time per op of `a` minus `b`, ns, round by round.
 std::vector<double> cost_differences(const Series &a, const Series &b);
 
