@@ -90,31 +90,38 @@ TEST_CASE("lossfs fails and fills up on command", "[lossfs]") {
     if (!fs.missing().empty()) {
         FSYS_SKIP(fs.missing());
     }
+    const std::string old(4096, 'o');
     {
         const File dir(fs.path(), O_RDONLY | O_DIRECTORY);
         const File a(fs / "a", O_RDWR | O_CREAT);
-        put(a, "old", 0);
+        put(a, old, 0);
         REQUIRE(::fsync(a) == 0);
         REQUIRE(::fsync(dir) == 0);
-        put(a, "new", 0);
+        put(a, std::string(4096, 'n'), 0);
         fs.fail("fsync", EIO);
         REQUIRE(::fsync(a) == -1);
         REQUIRE(errno == EIO);
         REQUIRE(::fsync(a) == 0);  // the lie that a journal must not believe
         REQUIRE(fs.calls("fsync") == 3);
-        REQUIRE(slurp(fs / "a") == "new");
+        REQUIRE(slurp(fs / "a") == std::string(4096, 'n'));  // from the cache, while the disk ...
+        {
+            const File direct(fs / "a", O_RDONLY | O_DIRECT);
+            alignas(4096) static char block[4096];
+            REQUIRE(::pread(direct, block, sizeof block, 0) == sizeof block);
+            REQUIRE(std::string(block, sizeof block) == old);
+        }
         fs.fail("write", ENODATA, 1);
         put(a, "1", 10);
         REQUIRE(::pwrite(a, "2", 1, 11) == -1);
         REQUIRE(errno == ENODATA);
         fs.set_space(100);
-        REQUIRE(::ftruncate(a, 90) == 0);
-        REQUIRE(::pwrite(a, std::string(50, 'x').data(), 50, 90) == -1);
+        REQUIRE(::ftruncate(a, 4186) == 0);
+        REQUIRE(::pwrite(a, std::string(50, 'x').data(), 50, 4186) == -1);
         REQUIRE(errno == ENOSPC);
         fs.power_off();
     }
     fs.power_on();
-    REQUIRE(slurp(fs / "a") == "old");
+    REQUIRE(slurp(fs / "a") == old);
     // The third change from here is not made.
     fs.power_off_after(2);
     REQUIRE(::mkdir((fs / "1").c_str(), 0755) == 0);

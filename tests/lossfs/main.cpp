@@ -184,7 +184,14 @@ void fs_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name
     reply_entry(req, volume.link(inode, node_of(parent), name), inode);
 }
 
+void fs_init(void *, fuse_conn_info *connection) {
+    // The kernel's cache lives as long as this life of the volume, whatever times say: a page that
+    // an fsync has failed to write must go on being served from it, as on other file systems.
+    connection->want &= ~static_cast<unsigned>(FUSE_CAP_AUTO_INVAL_DATA);
+}
+
 void set_handle(fuse_file_info *info, const Node &inode) {
+    info->keep_cache = 1;
     info->fh = reinterpret_cast<std::uint64_t>(new Handle{inode, volume.life(), {}});
 }
 
@@ -305,6 +312,7 @@ void fs_statfs(fuse_req_t req, fuse_ino_t) {
 
 fuse_lowlevel_ops operations() {
     fuse_lowlevel_ops ops{};
+    ops.init = fs_init;
     ops.lookup = fs_lookup;
     ops.forget = fs_forget;
     ops.forget_multi = fs_forget_multi;

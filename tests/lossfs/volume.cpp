@@ -214,8 +214,20 @@ int Volume::sync_file(const Node &inode, std::uint64_t life) {
         code = -EIO;
     }
     if (code < 0) {
-        // As Linux does: the pages count as clean now. The bytes are seen until the power goes, and
-        // no later fsync writes them.
+        // As on Linux, where the pages count as clean now: the kernel's cache goes on showing these
+        // bytes, and no later fsync writes them.
+        for (std::size_t sector = 0; sector < inode->dirty.size(); ++sector) {
+            const std::size_t from = sector * kSector;
+            const std::size_t end = std::min(from + kSector, inode->now.size());
+            const std::size_t had = std::min(end, inode->disk.size());
+            if (inode->dirty[sector] && from < end) {
+                std::fill(inode->now.begin() + static_cast<std::ptrdiff_t>(from),
+                          inode->now.begin() + static_cast<std::ptrdiff_t>(end), '\0');
+                if (from < had) {
+                    std::memcpy(inode->now.data() + from, inode->disk.data() + from, had - from);
+                }
+            }
+        }
         inode->dirty.assign(inode->dirty.size(), false);
         return code;
     }
