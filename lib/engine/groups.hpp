@@ -8,10 +8,10 @@
 
 #include <atomic>
 #include <cstdint>
-#include <memory>
 
 #include "engine/futex.hpp"
 #include "engine/sharded.hpp"
+#include "engine/zero_pages.hpp"
 
 namespace libfsys {
 
@@ -34,7 +34,6 @@ class Groups {
 public:
     static constexpr std::uint32_t kCount = 1024;  // as the group id of the op word
 
-    Groups() : groups_(std::make_unique<Group[]>(kCount)) {}
     Group &operator[](std::uint32_t id) { return groups_[id]; }
 
     // An idle group's number, or kCount when 1024 threads wait for groups already.
@@ -60,7 +59,7 @@ public:
     }
 
 private:
-    std::unique_ptr<Group[]> groups_;
+    ZeroPages<Group> groups_{kCount};
 };
 
 }  // namespace libfsys

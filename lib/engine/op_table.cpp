@@ -4,8 +4,6 @@
 
 #include "engine/op_table.hpp"
 
-#include <sys/mman.h>
-
 #include <new>
 
 namespace libfsys {
@@ -22,16 +20,8 @@ std::uint64_t retag(std::uint64_t head, std::uint32_t index) {
 }  // namespace
 
 OpTable::OpTable(std::uint32_t capacity, std::uint64_t generation_seed)
-    : capacity_(capacity), first_generation_(generation_seed << op_word::kGenerationShift) {
-    void *memory = ::mmap(nullptr, sizeof(Op) * capacity, PROT_READ | PROT_WRITE,
-                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (memory == MAP_FAILED) {
-        throw std::bad_alloc();
-    }
-    slots_ = static_cast<Op *>(memory);
-}
-
-OpTable::~OpTable() { ::munmap(slots_, sizeof(Op) * capacity_); }
+    : capacity_(capacity), first_generation_(generation_seed << op_word::kGenerationShift),
+      slots_(capacity) {}
 
 std::uint32_t OpTable::pop(unsigned shard) {
     auto &head = free_[shard].head;

@@ -14,6 +14,7 @@
 #include "engine/iovecs.hpp"
 #include "engine/op_word.hpp"
 #include "engine/sharded.hpp"
+#include "engine/zero_pages.hpp"
 #include "engine/submit_list.hpp"
 
 namespace libfsys {
@@ -78,7 +79,6 @@ public:
     OpTable(std::uint32_t capacity, std::uint64_t generation_seed);
     OpTable(const OpTable &) = delete;
     OpTable &operator=(const OpTable &) = delete;
-    ~OpTable();
 
     std::uint32_t capacity() const { return capacity_; }
     // Slots that were ever used: all live ops lie below.
@@ -86,7 +86,7 @@ public:
         return fresh_.load(std::memory_order_acquire);
     }
     Op &operator[](std::uint32_t index) { return slots_[index]; }
-    std::uint32_t index(const Op &op) const { return static_cast<std::uint32_t>(&op - slots_); }
+    std::uint32_t index(const Op &op) const { return static_cast<std::uint32_t>(&op - slots_.begin()); }
     Atomic<std::uint32_t> &link(std::uint32_t index) { return slots_[index].next; }
 
     // A FREE slot, or kNil.
@@ -117,7 +117,7 @@ private:
 
     std::uint32_t capacity_;
     std::uint64_t first_generation_;
-    Op *slots_;
+    ZeroPages<Op> slots_;  // constructed one by one, at first use
     FreeList free_[kShards];
     alignas(kCacheLine) std::atomic<std::uint32_t> fresh_{0};
     std::mutex fresh_mutex_;

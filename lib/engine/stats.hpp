@@ -9,6 +9,7 @@
 #include <cstdint>
 
 #include "engine/sharded.hpp"
+#include "engine/zero_pages.hpp"
 #include "fsys/fsys.h"
 
 namespace libfsys {
@@ -137,7 +138,7 @@ private:
         Shard &shard_;
         bool owned_;
     };
-    std::array<Shard, kShards> shards_{};
+    ZeroPages<Shard> shards_{kShards};
 };
 
 }  // namespace libfsys
