@@ -2,8 +2,10 @@
 //
 // Entry points that submit and cancel. Any thread; they own nothing.
 
+#include <algorithm>
 #include <cerrno>
 #include <memory>
+#include <new>
 
 #include "abi/guard.hpp"
 #include "abi/handles.hpp"
@@ -28,6 +30,92 @@ namespace {
         }
         return code;
     });
+}
+
+constexpr std::uint32_t kPiece = 128;  // 7 KiB of stack
+
+// How many of these requests to hand over at once: a piece that does not end inside a linked run,
+// or the whole run where one is longer than a piece.
+std::uint32_t piece_of(const fsys_request *requests, std::uint32_t count) {
+    if (count <= kPiece) {
+        return count;
+    }
+    std::uint32_t end = kPiece;
+    while (end != 0 && (requests[end - 1].flags & FSYS_LINK) != 0) {
+        --end;
+    }
+    if (end != 0) {
+        return end;
+    }
+    end = kPiece;
+    while (end < count && (requests[end - 1].flags & FSYS_LINK) != 0) {
+        ++end;
+    }
+    return end;
+}
+
+// Translates `count` requests into `list` and submits them. Returns how many were accepted, or a
+// code when the first was not.
+int submit_piece(const Call &call, const fsys_request *requests, std::uint32_t count, Request *list,
+                 fsys_op *ret_ops) {
+    // Until the first that is malformed; the engine decides how far a linked run allows.
+    std::uint32_t valid = 0;
+    int refusal = 0;
+    Target *run = nullptr;
+    std::int64_t owed = 0;  // users to add to `run`
+    const auto settle_run = [&] {
+        if (owed != 0) {
+            run->users.add(call.shard(), owed);
+            owed = 0;
+        }
+    };
+    for (; valid < count; ++valid) {
+        const fsys_request &r = requests[valid];
+        if (r.reserved[0] != 0 || r.reserved[1] != 0) {
+            refusal = -EINVAL;
+            break;
+        }
+        Target *target = nullptr;
+        if (r.opcode != FSYS_OP_NOP || r.file != nullptr) {
+            // A run of requests for one file adds all its users at once, behind the first.
+            if (valid != 0 && r.file == requests[valid - 1].file) {
+                target = list[valid - 1].target;
+                ++owed;
+            } else {
+                settle_run();
+                target = call.acquire(r.file);
+                run = target;
+            }
+            if (target == nullptr) {
+                refusal = FSYS_E_CLOSED;
+                break;
+            }
+        }
+        list[valid] = Request{r.opcode, r.flags, target, r.buffer, r.length, r.offset, r.user_data};
+        if (r.opcode == FSYS_OP_SYNC && (r.flags & FSYS_SYNC_RANGE) == 0) {
+            list[valid].length = list[valid].offset = 0;
+        }
+    }
+    settle_run();
+    const auto release_from = [&](int first) {
+        for (auto i = static_cast<std::uint32_t>(std::max(first, 0)); i < valid; ++i) {
+            if (list[i].target != nullptr) {
+                call.engine().release_user(*list[i].target, call.shard());
+            }
+        }
+    };
+    int accepted = 0;
+    try {
+        accepted = valid == 0 ? refusal : call.engine().submit_many(list, valid, ret_ops);
+    } catch (...) {
+        release_from(0);
+        throw;
+    }
+    release_from(accepted);
+    // The engine saw a linked run without its end; why it ends there is the better answer.
+    const bool cut = accepted == -EINVAL && refusal != 0 && valid != 0 &&
+                     (list[valid - 1].flags & FSYS_LINK) != 0;
+    return cut ? refusal : accepted;
 }
 
 }  // namespace
@@ -57,78 +145,39 @@ int fsys_submit(fsys *handle, const fsys_request *requests, uint32_t count,
         if (call.code() != 0) {
             return call.code();
         }
-        if (count == 0) {
-            return 0;
-        }
-        if (requests == nullptr) {
+        if (requests == nullptr && count != 0) {
             return -EINVAL;
         }
-        constexpr std::uint32_t kOnStack = 512;  // 28 KiB of stack; beyond that an allocation a call
-        constexpr std::uint32_t kMost = INT32_MAX / sizeof(Request);
-        count = std::min(count, kMost);
-        Request on_stack[kOnStack];
-        std::unique_ptr<Request[]> on_heap;
-        Request *list = on_stack;
-        if (count > kOnStack) {
-            on_heap = std::make_unique<Request[]>(count);
-            list = on_heap.get();
-        }
-        // Until the first that is malformed; the engine decides how far a linked run allows.
-        std::uint32_t valid = 0;
-        int refusal = 0;
-        Target *run = nullptr;
-        std::int64_t owed = 0;
-        const auto settle_run = [&] {
-            if (owed != 0) {
-                run->users.add(call.shard(), owed);
-                owed = 0;
+        // By the piece, so that no call needs memory but one with a linked run longer than a piece.
+        Request on_stack[kPiece];
+        count = std::min<std::uint32_t>(count, INT32_MAX);
+        std::uint32_t accepted = 0;
+        while (accepted < count) {
+            const std::uint32_t piece = piece_of(requests + accepted, count - accepted);
+            std::unique_ptr<Request[]> on_heap;
+            if (piece > kPiece) {
+                on_heap.reset(new (std::nothrow) Request[piece]);
             }
-        };
-        for (; valid < count; ++valid) {
-            const fsys_request &r = requests[valid];
-            if (r.reserved[0] != 0 || r.reserved[1] != 0) {
-                refusal = -EINVAL;
+            int code = 0;
+            try {
+                if (piece > kPiece) {
+                    on_heap = std::make_unique<Request[]>(piece);
+                }
+                code = submit_piece(call, requests + accepted, piece,
+                                    on_heap != nullptr ? on_heap.get() : on_stack,
+                                    ret_ops != nullptr ? ret_ops + accepted : nullptr);
+            } catch (const std::bad_alloc &) {
+                code = -ENOMEM;
+            }
+            if (code < 0) {
+                return accepted != 0 ? static_cast<int>(accepted) : code;
+            }
+            accepted += static_cast<std::uint32_t>(code);
+            if (static_cast<std::uint32_t>(code) != piece) {
                 break;
             }
-            Target *target = nullptr;
-            if (r.opcode != FSYS_OP_NOP || r.file != nullptr) {
-                // A run of requests for one file adds all its users at once, behind the first.
-                if (valid != 0 && r.file == requests[valid - 1].file) {
-                    target = list[valid - 1].target;
-                    ++owed;
-                } else {
-                    settle_run();
-                    target = call.acquire(r.file);
-                    run = target;
-                }
-                if (target == nullptr) {
-                    refusal = FSYS_E_CLOSED;
-                    break;
-                }
-            }
-            list[valid] = Request{r.opcode, r.flags, target, r.buffer, r.length, r.offset, r.user_data};
-            if (r.opcode == FSYS_OP_SYNC && (r.flags & FSYS_SYNC_RANGE) == 0) {
-                list[valid].length = list[valid].offset = 0;
-            }
         }
-        settle_run();
-        int accepted = 0;
-        try {
-            accepted = valid == 0 ? refusal : call.engine().submit_many(list, valid, ret_ops);
-        } catch (...) {
-            for (std::uint32_t i = 0; i < valid; ++i) {
-                if (list[i].target != nullptr) {
-                    call.engine().release_user(*list[i].target, call.shard());
-                }
-            }
-            throw;
-        }
-        for (auto i = static_cast<std::uint32_t>(std::max(accepted, 0)); i < valid; ++i) {
-            if (list[i].target != nullptr) {
-                call.engine().release_user(*list[i].target, call.shard());
-            }
-        }
-        return accepted;
+        return static_cast<int>(accepted);
     });
 }
 

@@ -159,13 +159,18 @@ public:
         return false;
     }
 
-    void leave(Op &op, std::uint64_t generation) {
-        std::uint64_t word = op.word.load(memory_order_acquire);
+    void leave(fsys_op issued) {
+        std::uint64_t generation = 0;
+        Op *op = engine_.find(issued, generation);
+        if (op == nullptr) {
+            return;
+        }
+        std::uint64_t word = op->word.load(memory_order_acquire);
         while (op_word::generation(word) == generation && (word & op_word::kGroup) != 0 &&
                op_word::group(word) == id_ && op_word::state(word) < OpState::kDone) {
-            if (op.word.compare_exchange_weak(word,
-                                              word & ~(op_word::kGroup | op_word::kGroupMask),
-                                              memory_order_acq_rel, memory_order_acquire)) {
+            if (op->word.compare_exchange_weak(word,
+                                               word & ~(op_word::kGroup | op_word::kGroupMask),
+                                               memory_order_acq_rel, memory_order_acquire)) {
                 group_.word.fetch_sub(1);
                 return;
             }
@@ -188,14 +193,9 @@ private:
     std::uint32_t id_;
 };
 
-struct Waited {
-    Op *op = nullptr;
-    std::uint64_t generation = 0;
-};
-
 // Ops that were submitted with FSYS_WAIT_SOON and are still nobody's: cached reads in one enter on a
 // private ring, the rest handed to the lanes with one bell.
-void execute_hinted(Engine &engine, const Waited *waited, std::uint32_t count, bool endless) {
+void execute_hinted(Engine &engine, const fsys_op *tokens, std::uint32_t count, bool endless) {
     std::uint32_t claimed[BatchRings::kMost];
     std::int32_t results[BatchRings::kMost];
     const auto link = [&engine](std::uint32_t i) -> auto & { return engine.ops.link(i); };
@@ -203,14 +203,14 @@ void execute_hinted(Engine &engine, const Waited *waited, std::uint32_t count, b
     while (at < count) {
         std::uint32_t n = 0;
         for (; at < count && n < BatchRings::kMost; ++at) {
-            Op *op = waited[at].op;
+            std::uint64_t generation = 0;
+            Op *op = engine.find(tokens[at], generation);
             if (op == nullptr) {
                 continue;
             }
             const std::uint64_t word = op->word.load(memory_order_acquire);
-            if (op_word::generation(word) == waited[at].generation &&
-                op_word::state(word) == OpState::kQueued && (word & op_word::kListed) == 0 &&
-                op_word::claim(op->word, word, OpState::kClaimed)) {
+            if (op_word::generation(word) == generation && op_word::state(word) == OpState::kQueued &&
+                (word & op_word::kListed) == 0 && op_word::claim(op->word, word, OpState::kClaimed)) {
                 claimed[n++] = engine.ops.index(*op);
             }
         }
@@ -299,15 +299,14 @@ void execute_hinted(Engine &engine, const Waited *waited, std::uint32_t count, b
 int Engine::wait_any(const fsys_op *tokens, std::uint32_t count, std::int64_t timeout_ns,
                      std::uint32_t *ret_index, fsys_result *result) {
     const Deadline deadline = Deadline::after(timeout_ns);
-    const auto waited = std::make_unique<Waited[]>(count);
     std::uint32_t live = 0;
     for (std::uint32_t i = 0; i < count; ++i) {
         if (tokens[i] == 0) {
             continue;
         }
-        waited[i].op = find(tokens[i], waited[i].generation);
-        if (waited[i].op == nullptr ||
-            !is_live(waited[i].op->word.load(memory_order_acquire), waited[i].generation)) {
+        std::uint64_t generation = 0;
+        const Op *op = find(tokens[i], generation);
+        if (op == nullptr || !is_live(op->word.load(memory_order_acquire), generation)) {
             *ret_index = i;
             return FSYS_E_STALE;
         }
@@ -318,20 +317,20 @@ int Engine::wait_any(const fsys_op *tokens, std::uint32_t count, std::int64_t ti
     }
     if (live == 1 && timeout_ns < 0) {
         for (std::uint32_t i = 0; i < count; ++i) {
-            if (waited[i].op != nullptr) {
+            if (tokens[i] != 0) {
                 *ret_index = i;
                 return wait(tokens[i], timeout_ns, result);
             }
         }
     }
-    execute_hinted(*this, waited.get(), timeout_ns == 0 ? 0 : count, false);
+    execute_hinted(*this, tokens, timeout_ns == 0 ? 0 : count, false);
     std::uint32_t id = Groups::kCount;
     int code = 0;
     bool first_round = true;
     for (;;) {
         // Take whatever is done.
         for (std::uint32_t i = 0; i < count; ++i) {
-            if (waited[i].op == nullptr) {
+            if (tokens[i] == 0) {
                 continue;
             }
             code = try_take(tokens[i], result);
@@ -358,15 +357,15 @@ int Engine::wait_any(const fsys_op *tokens, std::uint32_t count, std::int64_t ti
         bool foreign = false;
         std::uint32_t joined = 0;
         for (std::uint32_t i = 0; i < count && sleep; ++i) {
-            if (waited[i].op != nullptr) {
-                if (membership.join(*waited[i].op, waited[i].generation)) {
+            std::uint64_t generation = 0;
+            if (Op *op = find(tokens[i], generation)) {
+                if (membership.join(*op, generation)) {
                     ++joined;
                     continue;
                 }
                 // Done meanwhile: no need to sleep. In another waiter's group: look again soon.
-                const std::uint64_t word = waited[i].op->word.load(memory_order_acquire);
-                sleep = is_live(word, waited[i].generation) &&
-                        op_word::state(word) != OpState::kDone;
+                const std::uint64_t word = op->word.load(memory_order_acquire);
+                sleep = is_live(word, generation) && op_word::state(word) != OpState::kDone;
                 foreign = true;
             }
         }
@@ -379,9 +378,7 @@ int Engine::wait_any(const fsys_op *tokens, std::uint32_t count, std::int64_t ti
             futex_wait(&membership.group().word, Group::kAny | joined, foreign ? brief : deadline);
         }
         for (std::uint32_t i = 0; i < count; ++i) {
-            if (waited[i].op != nullptr) {
-                membership.leave(*waited[i].op, waited[i].generation);
-            }
+            membership.leave(tokens[i]);
         }
         membership.settle();
         groups.release(id);
@@ -390,35 +387,28 @@ int Engine::wait_any(const fsys_op *tokens, std::uint32_t count, std::int64_t ti
 
 int Engine::wait_all(const fsys_op *tokens, std::uint32_t count, std::int64_t timeout_ns,
                      fsys_result *results) {
-    constexpr std::uint32_t kOnStack = 128;
-    Waited on_stack[kOnStack];
-    std::unique_ptr<Waited[]> on_heap;
-    Waited *waited = on_stack;
-    if (count > kOnStack) {
-        on_heap = std::make_unique<Waited[]>(count);
-        waited = on_heap.get();
-    }
     for (std::uint32_t i = 0; i < count; ++i) {
         if (tokens[i] == 0) {
             continue;
         }
-        waited[i].op = find(tokens[i], waited[i].generation);
-        if (waited[i].op == nullptr ||
-            !is_live(waited[i].op->word.load(memory_order_acquire), waited[i].generation)) {
+        std::uint64_t generation = 0;
+        const Op *op = find(tokens[i], generation);
+        if (op == nullptr || !is_live(op->word.load(memory_order_acquire), generation)) {
             return FSYS_E_STALE;
         }
     }
     const Deadline deadline = Deadline::after(timeout_ns);
     if (timeout_ns != 0) {
-        execute_hinted(*this, waited, count, timeout_ns < 0);
+        execute_hinted(*this, tokens, count, timeout_ns < 0);
     }
-    const auto pending = [&](std::uint32_t i) {
-        if (waited[i].op == nullptr) {
-            return false;
-        }
-        const std::uint64_t word = waited[i].op->word.load(memory_order_acquire);
-        return is_live(word, waited[i].generation) && op_word::state(word) != OpState::kDone;
+    // The state of an op that has not completed; DONE of one that has, or was never named.
+    const auto state_of = [&](std::uint32_t i) {
+        std::uint64_t generation = 0;
+        const Op *op = find(tokens[i], generation);
+        const std::uint64_t word = op != nullptr ? op->word.load(memory_order_acquire) : 0;
+        return op != nullptr && is_live(word, generation) ? op_word::state(word) : OpState::kDone;
     };
+    const auto pending = [&](std::uint32_t i) { return state_of(i) != OpState::kDone; };
     const auto any_pending = [&] {
         for (std::uint32_t i = 0; i < count; ++i) {
             if (pending(i)) {
@@ -435,7 +425,7 @@ int Engine::wait_all(const fsys_op *tokens, std::uint32_t count, std::int64_t ti
             // Those that the kernel holds may never come; those that a thread executes will.
             bool stuck = false;
             for (std::uint32_t i = 0; i < count; ++i) {
-                stuck |= pending(i) && op_word::state(waited[i].op->word.load()) == OpState::kInflight;
+                stuck |= state_of(i) == OpState::kInflight;
             }
             if (stuck) {
                 return poisoned();
@@ -454,10 +444,12 @@ int Engine::wait_all(const fsys_op *tokens, std::uint32_t count, std::int64_t ti
         std::uint32_t joined = 0;
         bool foreign = false;
         for (std::uint32_t i = 0; i < count; ++i) {
-            if (waited[i].op == nullptr) {
+            std::uint64_t generation = 0;
+            Op *op = find(tokens[i], generation);
+            if (op == nullptr) {
                 continue;
             }
-            if (membership.join(*waited[i].op, waited[i].generation)) {
+            if (membership.join(*op, generation)) {
                 ++joined;
             } else if (pending(i)) {
                 foreign = true;  // named twice here, or another thread waits for it too
@@ -475,9 +467,7 @@ int Engine::wait_all(const fsys_op *tokens, std::uint32_t count, std::int64_t ti
             }
         }
         for (std::uint32_t i = 0; i < count && joined != 0; ++i) {
-            if (waited[i].op != nullptr) {
-                membership.leave(*waited[i].op, waited[i].generation);
-            }
+            membership.leave(tokens[i]);
         }
         membership.settle();
         groups.release(id);
@@ -488,17 +478,18 @@ int Engine::wait_all(const fsys_op *tokens, std::uint32_t count, std::int64_t ti
     }
     // All or none: take every one before any is copied, and put back when one cannot be had.
     for (std::uint32_t i = 0; i < count; ++i) {
-        if (waited[i].op == nullptr) {
+        std::uint64_t generation = 0;
+        Op *op = find(tokens[i], generation);
+        if (op == nullptr) {
             continue;
         }
-        Op &op = *waited[i].op;
-        const std::uint64_t word = op.word.load(memory_order_acquire);
-        if (!is_live(word, waited[i].generation) || op_word::state(word) != OpState::kDone ||
-            !op_word::take(op.word, word)) {
+        const std::uint64_t word = op->word.load(memory_order_acquire);
+        if (!is_live(word, generation) || op_word::state(word) != OpState::kDone ||
+            !op_word::take(op->word, word)) {
             // Named twice here, or taken by another thread meanwhile.
             while (i-- != 0) {
-                if (waited[i].op != nullptr) {
-                    op_word::finish(waited[i].op->word, OpState::kTaken, OpState::kDone);
+                if (Op *taken = find(tokens[i], generation)) {
+                    op_word::finish(taken->word, OpState::kTaken, OpState::kDone);
                 }
             }
             return FSYS_E_STALE;
@@ -507,20 +498,21 @@ int Engine::wait_all(const fsys_op *tokens, std::uint32_t count, std::int64_t ti
     std::uint32_t freed[64];
     std::uint32_t freed_count = 0;
     for (std::uint32_t i = 0; i < count; ++i) {
-        if (waited[i].op == nullptr) {
+        std::uint64_t generation = 0;
+        Op *op = find(tokens[i], generation);
+        if (op == nullptr) {
             if (results != nullptr) {
                 results[i] = fsys_result{};
             }
             continue;
         }
-        Op &op = *waited[i].op;
-        copy_out(op, tokens[i], results != nullptr ? &results[i] : nullptr);
-        if (op_word::release(op.word)) {
+        copy_out(*op, tokens[i], results != nullptr ? &results[i] : nullptr);
+        if (op_word::release(op->word)) {
             if (freed_count == std::size(freed)) {
                 ops.free(freed, freed_count);
                 freed_count = 0;
             }
-            freed[freed_count++] = ops.index(op);
+            freed[freed_count++] = ops.index(*op);
         }
     }
     ops.free(freed, freed_count);

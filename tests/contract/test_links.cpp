@@ -130,6 +130,19 @@ TEST_CASE("link: the last of a chain needs no exact length, two chains are apart
     CHECK(results[4].result == 0);
 }
 
+TEST_CASE("link: what is wrong with a later request of the first run is what the caller is told") {
+    TempDir dir;
+    Rig rig;
+    fsys_file *file = rig.file(dir / "f", kNew);
+    fsys_file *closed = rig.file(dir / "g", kNew);
+    REQUIRE(fsys_file_close(closed) == 0);
+    const char byte = 'x';
+    const fsys_request r[2] = {request(FSYS_OP_WRITE, file, &byte, 1, 0, FSYS_LINK),
+                               request(FSYS_OP_WRITE, closed, &byte, 1, 0)};
+    fsys_op ops[2];
+    CHECK(fsys_submit(rig, r, 2, ops) == FSYS_E_CLOSED);
+}
+
 TEST_CASE("link: linked requests are accepted together or not at all") {
     TempDir dir;
     write_whole(dir / "f", pattern(100));
