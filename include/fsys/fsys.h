@@ -266,8 +266,9 @@ FSYS_API int fsys_file_info(fsys_file *file, fsys_file_details *ret_info) FSYS_N
 /** @name Flags of an op
  *  @{ */
 #define FSYS_WAIT_SOON 0x0001u  /**< the caller will wait for this op (or its batch) at once: no
-                                     wake-up is paid for, the waiter executes it. Left alone it
-                                     still starts, within some milliseconds. */
+                                     wake-up is paid for, the waiter executes it if it waits with
+                                     FSYS_FOREVER. Left alone it still starts, within some
+                                     milliseconds. */
 #define FSYS_DURABLE 0x0002u    /**< write: the completion means on stable storage (RWF_DSYNC) */
 #define FSYS_PARTIAL 0x0004u    /**< do not continue a short transfer; for pipes and sockets */
 #define FSYS_NONBLOCK 0x0008u   /**< submit returns -EAGAIN instead of waiting for a slot */
@@ -304,7 +305,9 @@ typedef struct fsys_request {
  * Submits one op each. `ret_op` NULL sends the completion to the queue (fsys_reap()).
  *
  * The op starts without anyone waiting for it; see ::FSYS_WAIT_SOON for how to make the common
- * submit-then-wait as cheap as the bare syscall. Ops of one file may run in any order and at the
+ * submit-then-wait as cheap as the bare syscall. (A small buffered write that comes alone, where
+ * a thread would have to be woken for it, starts some milliseconds later unless it is waited for,
+ * as if it had that flag.) Ops of one file may run in any order and at the
  * same time, unless linked. Any thread.
  *
  * @retval 0 accepted: exactly one completion will come

@@ -26,6 +26,7 @@
 #include "engine/op_table.hpp"
 #include "engine/pool.hpp"
 #include "engine/poller.hpp"
+#include "engine/sharded.hpp"
 #include "engine/stats.hpp"
 #include "engine/target.hpp"
 #include "engine/ticker.hpp"
@@ -257,7 +258,13 @@ public:
 private:
     int begin_gather();
     void end_gather();
+    bool is_lone(fsys_op issued, unsigned shard);
 
+    // The write that a thread of this shard last left for its waiter.
+    struct alignas(kCacheLine) Lone {
+        std::atomic<fsys_op> left{0};
+    };
+    Lone lone_[kShards];
     std::atomic<std::uint32_t> gathering_{0};  // futex: a thread gathers slots for a linked run
     std::atomic<int> poison_code_{0};
     std::mutex cause_mutex_;

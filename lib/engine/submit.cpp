@@ -27,6 +27,8 @@ constexpr std::uint32_t kAllowed[] = {
 };
 // A cached read longer than this is not done inside submit: copying it takes longer than a hop.
 constexpr std::uint64_t kNowaitMost = 64 * 1024;
+// A buffered write up to this length costs less than waking another thread to do it.
+constexpr std::uint64_t kLoneMost = 64 * 1024;
 constexpr std::uint32_t kSlotChunk = 64;
 constexpr std::uint64_t kIovMost = 1024;  // UIO_MAXIOV
 
@@ -330,7 +332,9 @@ int Engine::submit_one(const Request &r, fsys_op *ret_op) {
     const unsigned lane = route(r.target, r.opcode);
     const std::uint64_t fixed =
         (ret_op == nullptr ? op_word::kQueueBound : 0) | lane_bits(r.target, lane);
-    if (hinted && claimable != 0) {
+    const bool lone = claimable != 0 && lane == FSYS_LANE_POOL && r.opcode == FSYS_OP_WRITE &&
+                      (r.flags & FSYS_DURABLE) == 0 && r.length <= kLoneMost;
+    if ((hinted && claimable != 0) || (lone && is_lone(issued, shard))) {
         // Not listed: the waiter takes it from here, the ticker if no waiter comes.
         const std::uint64_t word = op_word::with_state(free_word, OpState::kQueued) | claimable | fixed;
         op.word.store(word, memory_order_release);
@@ -344,6 +348,26 @@ int Engine::submit_one(const Request &r, fsys_op *ret_op) {
                   memory_order_release);
     enlist(index, lane);
     return 0;
+}
+
+// Waking a pool thread costs three times as much as the small buffered write that it would do, so one
+// that comes alone is left for its waiter, as if hinted. A second one before the first was claimed says
+// that this thread wants them to overlap: then both are published.
+bool Engine::is_lone(fsys_op issued, unsigned shard) {
+    // Another thread of the shard may come in between; whatever is lost, the ticker finds.
+    std::atomic<fsys_op> &left = lone_[shard].left;
+    std::uint64_t generation = 0;
+    Op *before = find(left.load(std::memory_order_relaxed), generation);
+    if (before != nullptr) {
+        const std::uint64_t word = before->word.load(memory_order_acquire);
+        if (op_word::generation(word) == generation && op_word::state(word) == OpState::kQueued &&
+            (word & op_word::kListed) == 0) {
+            publish(ops.index(*before), word);
+            return false;
+        }
+    }
+    left.store(issued, std::memory_order_relaxed);
+    return true;
 }
 
 // Threads that each hold a part of a linked run and wait for the rest would wait for one another.
