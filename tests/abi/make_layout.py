@@ -32,18 +32,26 @@ def members(name, body):
         yield found.group(1)
 
 
+def read_header(path):
+    """A header's text without comments, continued lines joined."""
+    with open(path, encoding="utf-8") as header:
+        return COMMENT.sub(" ", header.read()).replace("\\\n", " ")
+
+
+def is_value(value):
+    """Decorations (attributes, noexcept) are not values."""
+    return re.match(r"[-+(]*(?:\(\w+\)|\d|FSYS_)", value) and "__" not in value
+
+
 def main():
     structs, constants, includes = {}, [], []
     for path in sys.argv[1:]:
-        with open(path, encoding="utf-8") as header:
-            text = COMMENT.sub(" ", header.read()).replace("\\\n", " ")
+        text = read_header(path)
         includes.append("fsys/" + path.rsplit("/", 1)[-1])
         for name, body in STRUCT.findall(text):
             structs[name] = list(members(name, body))
         for name, value in CONSTANT.findall(text):
-            # Decorations (attributes, noexcept) are not values.
-            is_value = re.match(r"[-+(]*(?:\(\w+\)|\d|FSYS_)", value) and "__" not in value
-            if name not in NOT_ABI and is_value:
+            if name not in NOT_ABI and is_value(value):
                 constants.append(name)
     print("/* Made by make_layout.py; do not edit. */")
     print("#include <inttypes.h>\n#include <stddef.h>\n#include <stdio.h>")
@@ -63,4 +71,5 @@ def main():
     print("    return 0;\n}")
 
 
-main()
+if __name__ == "__main__":
+    main()
