@@ -160,6 +160,10 @@ impl File {
         File { inner: Arc::new(FileInner { raw, closed: AtomicBool::new(false), engine }) }
     }
 
+    pub(crate) fn raw(&self) -> *mut sys::fsys_file {
+        self.inner.raw
+    }
+
     /// Opens for reading.
     pub fn open(engine: &Engine, path: impl AsRef<Path>) -> Result<File> {
         OpenOptions::new().read(true).open(engine, path)

@@ -4,6 +4,7 @@
 //! * [`Engine`] and [`File`]: blocking calls at the cost of the bare system call, and ops as futures
 //!   on io_uring (or a thread pool where there is none) that work with any executor.
 //! * [`Journal`] and [`Reader`]: a write-ahead log with group commit.
+//! * [`probe`]: what lies underneath a file and what it promises; [`device_flush`].
 //!
 //! ```
 //! # fn main() -> std::io::Result<()> {
@@ -41,6 +42,7 @@
 mod buf;
 mod buffer;
 mod completion;
+mod device;
 mod engine;
 mod error;
 mod file;
@@ -52,6 +54,7 @@ mod tokio;
 
 pub use buf::{IoBuf, IoBufMut, Slice};
 pub use buffer::Buffer;
+pub use device::{device_flush, probe, Answer, Device, DeviceKind, Flushed, Probe};
 pub use engine::{Backend, Engine, Info, LocalEngine, Options};
 pub use error::{Error, Kind, Result};
 pub use file::{File, FileInfo, OpenOptions};

@@ -2,6 +2,7 @@
 //! Behaviour of the safe interface, on a real file system with the library as installed.
 #![warn(clippy::undocumented_unsafe_blocks)]
 mod blocking;
+mod device;
 mod futures;
 mod journal;
 mod life;
