@@ -56,6 +56,32 @@ need_packages() {
         fail "apt-get could not install: ${missing[*]}"
 }
 
+# Fetches the kernels that tests/qemu boots and unpacks no more than their images, to where
+# tests/qemu/run.py looks. A kernel that cannot be had is told; its test is skipped then.
+unpack_kernels() {
+    local cache=${XDG_CACHE_HOME:-$HOME/.cache}/libfsys/kernels scratch meta package
+    command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null || return 0
+    for meta in $(packages_of kernel); do
+        # The package of that name only names the newest one.
+        package=$(apt-cache depends "$meta" 2>/dev/null | awk '/Depends: linux-image-/ { print $2; exit }')
+        if [ -z "$package" ]; then
+            printf 'not to be had: %s\n' "$meta" >&2
+            continue
+        fi
+        [ ! -e "$cache/vmlinuz-${package#linux-image-}" ] || continue
+        say "unpacking $package"
+        mkdir -p "$cache"
+        scratch=$(mktemp -d)
+        if (cd "$scratch" && apt_get download "$package" &&
+            dpkg-deb --fsys-tarfile ./*.deb | tar -x --wildcards './boot/vmlinuz-*'); then
+            cp "$scratch"/boot/vmlinuz-* "$cache/"
+        else
+            printf 'could not be fetched: %s\n' "$package" >&2
+        fi
+        rm -rf "$scratch"
+    done
+}
+
 # configure DIRECTORY OPTIONS...: a new build directory, or new options for an old one. A directory
 # that Meson no longer accepts (moved tree, other version) is made anew.
 configure() {

@@ -204,7 +204,13 @@ int open_device_node(System &system, const std::string &directory, mode_t type) 
             name = uevent.substr(start, uevent.find('\n', start) - start);
         }
     }
-    const int fd = system.open_node(name);
+    // Without CAP_SYS_ADMIN, Linux passes a Flush of a controller that calls it a change of
+    // contents only through a node that is open for writing. Not so a block device: closing one
+    // that was open for writing makes udev read it anew.
+    int fd = type == S_IFCHR ? system.open_node(name, true) : -EACCES;
+    if (fd == -EACCES || fd == -EPERM || fd == -EROFS) {
+        fd = system.open_node(name, false);
+    }
     if (fd < 0) {
         return fd == -ENOENT || fd == -ENODEV || fd == -ENOMEDIUM ? -ENXIO : fd;
     }

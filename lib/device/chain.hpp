@@ -37,7 +37,8 @@ Chain find_chain(System &system, int fd, const FileFacts &facts);
 // "259:3" of a sysfs `dev` file; 0 when it is not there.
 dev_t read_number(System &system, const std::string &path);
 
-// A node of /dev, opened for reading, that is proven to be the device of the sysfs directory. A
+// A node of /dev, opened for reading (a character device for writing too, where that is allowed),
+// that is proven to be the device of the sysfs directory. A
 // negative errno: -ENXIO when the node is missing or is another device.
 int open_device_node(System &system, const std::string &directory, mode_t type);
 

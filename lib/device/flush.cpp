@@ -109,7 +109,8 @@ std::string reason_text(const Attempt &attempt) {
         return attempt.way == FSYS_FLUSH_BLOCK
                    ? "permission denied: its node must be readable"
                    : "permission denied: its node must be readable, and the command needs "
-                     "CAP_SYS_ADMIN or, from Linux 6.2 on, a controller that declares it harmless";
+                     "CAP_SYS_ADMIN or, from Linux 6.2 on, a controller whose effects log allows "
+                     "it";
     case FSYS_FLUSH_NO_NODE: return "there is no node of it in /dev";
     case FSYS_FLUSH_NO_WAY: return "this kernel offers none of the ways that were allowed";
     case FSYS_FLUSH_REFUSED: return "the device answered: " + status_text(attempt.status);

@@ -100,9 +100,9 @@ int System::reopen(int fd) {
     return opened < 0 ? -errno : opened;
 }
 
-// For reading only: closing a block device that was open for writing makes udev read it anew.
-int System::open_node(const std::string &name) {
-    const int fd = ::open(("/dev/" + name).c_str(), O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+int System::open_node(const std::string &name, bool write) {
+    const int fd = ::open(("/dev/" + name).c_str(),
+                          (write ? O_RDWR : O_RDONLY) | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
     return fd < 0 ? -errno : fd;
 }
 

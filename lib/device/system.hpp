@@ -48,7 +48,7 @@ public:
     virtual int open_name(const std::string &path);
     // The file of such a descriptor, opened for reading, or for writing where that is not allowed.
     virtual int reopen(int fd);
-    virtual int open_node(const std::string &name);  // below /dev, for reading
+    virtual int open_node(const std::string &name, bool write);  // below /dev
     virtual void close(int fd);
     virtual int inspect(int fd, FileFacts &ret_facts);
     virtual int ioctl(int fd, unsigned long request, void *argument);  // >= 0: what ioctl returned

@@ -118,12 +118,15 @@ int FakeSystem::open_name(const std::string &path) {
 
 int FakeSystem::reopen(int fd) { return admit(open_.at(fd)); }
 
-int FakeSystem::open_node(const std::string &name) {
+int FakeSystem::open_node(const std::string &name, bool write) {
     const auto found = nodes.find(name);
     if (found == nodes.end()) {
         return -ENOENT;
     }
-    return found->second.open_code != 0 ? found->second.open_code : admit("dev:" + name);
+    const FakeNode &node = found->second;
+    REQUIRE((node.type == S_IFCHR || !write));  // udev reads a block device anew after a writer
+    const int code = write && node.open_write_code != 0 ? node.open_write_code : node.open_code;
+    return code != 0 ? code : admit("dev:" + name);
 }
 
 void FakeSystem::close(int fd) { REQUIRE(open_.erase(fd) == 1); }

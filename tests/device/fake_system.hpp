@@ -23,6 +23,7 @@ struct FakeNode {
     mode_t type = S_IFBLK;
     dev_t number = 0;
     int open_code = 0;
+    int open_write_code = 0;  // for writing, when that is different
     device::IdentifyPage controller{};
     device::IdentifyPage name_space{};
     int identify_answer = 0;
@@ -57,7 +58,7 @@ public:
 
     int open_name(const std::string &path) override;
     int reopen(int fd) override;
-    int open_node(const std::string &name) override;
+    int open_node(const std::string &name, bool write) override;
     void close(int fd) override;
     int inspect(int fd, device::FileFacts &ret_facts) override;
     int ioctl(int fd, unsigned long request, void *argument) override;

@@ -81,6 +81,10 @@ TEST_CASE("ways that are not possible lead to the next", "[flush]") {
         CHECK(out.code == 0);
         CHECK(out.way == FSYS_FLUSH_URING);
     }
+    SECTION("a generic node that may only be read") {
+        at.generic.open_write_code = -EACCES;
+        CHECK(flush_file(at.system, "/data", FSYS_FLUSH_URING).code == 0);
+    }
     SECTION("nothing is allowed but reading the node") {
         at.disk.ioctl_flush_answer = -EACCES;
         at.generic.uring_flush_answer = -EACCES;
