@@ -66,6 +66,11 @@ pub use journal::{
 pub use op::{block_on, Op, OpError, OpResult, Payload, Reading, Syncing, Writing};
 pub use reader::{Entry, Reader, Record};
 
+/// The guide's program, compiled with the doc tests. (Not there in a package outside of the C tree.)
+#[cfg(doctest)]
+#[doc = include_str!("../../../../docs/rust.md")]
+struct Guide;
+
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
