@@ -88,16 +88,16 @@ def curve_sentence(curve):
     ours = [(point["x"], point["ours"]["median"]) for point in curve["points"]]
     if len(ours) < 2:
         return "Only one size was measured: no shape."
-    text = f"The cost per op is {shape(ours)} {curve['unit']}."
+    text = f"Cost per op: {shape(ours)} {curve['unit']}."
     ratio = [(point["x"], point["ratio"]["median"]) for point in curve["points"]
              if point.get("ratio")]
     if len(ratio) >= 2:
-        text += f" Against {curve['peer']} the ratio is {shape(ratio)}."
+        text += f" Ratio to {curve['peer']}: {shape(ratio)}."
     return text
 
 
 def number(value):
-    """Three significant digits, no exponent for what is printed here."""
+    """As many digits as a measurement deserves: goals such as 1.05 need three decimals."""
     if value is None or math.isnan(value):
         return "-"
     if value == 0:
@@ -105,9 +105,7 @@ def number(value):
     magnitude = abs(value)
     if magnitude >= 100:
         return f"{value:,.0f}"
-    if magnitude >= 10:
-        return f"{value:.1f}"
-    return f"{value:.2f}" if magnitude >= 1 else f"{value:.3f}"
+    return f"{value:.1f}" if magnitude >= 10 else f"{value:.3f}"
 
 
 def size(value):

@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: Apache-2.0 OR MIT
+"""tools/bench: its command line, its statistics, and the result file it writes from the samples of
+a run. No benchmark runs here."""
+
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import unittest
+
+ROOT = os.environ["FSYS_SOURCE_ROOT"]
+sys.path.insert(0, os.path.join(ROOT, "benchmarks", "suite"))
+sys.dont_write_bytecode = True
+
+import figures  # noqa: E402
+import result  # noqa: E402
+
+
+def bench(*words):
+    return subprocess.run([sys.executable, os.path.join(ROOT, "tools", "bench"), *words],
+                          capture_output=True, text=True, check=False, timeout=50)
+
+
+def variant(name, *rates, latency=None):
+    made = {"name": name, "threads": 1,
+            "rounds": [{"ops_per_second": rate, "cpu_ns_per_op": 5e8 / rate} for rate in rates]}
+    if latency:
+        made["latency_ns"] = latency
+    return made
+
+
+def goal(what, limit, measured, reached, bound="at_most", **more):
+    value = None if measured is None else figures.spread(measured)
+    return {"what": what, "bound": bound, "limit": limit, "unit": "x pread", "how": "time per op",
+            "comparison": "single", "measured": value, "reached": reached, **more}
+
+
+def point(x, *ours, ratio=1.0):
+    return {"x": x, "ours": figures.spread(ours),
+            "ratio": figures.spread([ratio, ratio, ratio])}
+
+
+def a_run():
+    """Samples as the programs write them, with a failure and absences of each kind."""
+    return {
+        "head": {"title": "6.18.0, Test CPU", "kernel": "Linux 6.18.0 x86_64",
+                 "load": "0.01 0.02 0.03 before, 1.00 0.50 0.20 after"},
+        "parts": {
+            "engine": {
+                "notes": [], "tables": [],
+                "goals": [goal("blocking fsys_read", 1.05, [1.00, 1.02, 1.04], True),
+                          goal("submit + wait", 1.05, [1.2, 1.3, 1.4], False),
+                          goal("the same, hinted (not a row of its own)", 1.05, [1.1], False),
+                          goal("recovery | scan", 0.8, None, None, bound="at_least")],
+                "comparisons": [{
+                    "id": "single/cached-read/t1", "title": "reads", "error": "", "drift": 0.021,
+                    "variants": [
+                        variant("pread", 1e6, 2e6, 1e6, latency=[[1000, 98], [5000, 1], [9000, 1]]),
+                        variant("fsys blocking", 9e5, 1.9e6, 9.5e5)]},
+                    {"id": "nop/b32", "title": "NOPs", "error": "ring: no memory", "drift": 0,
+                     "variants": []}]},
+            "peers": {"notes": ["peer libuv: not run: built without libuv"], "goals": [
+                goal("blocking fsys_read", 1.05, None, None)], "comparisons": []},
+            "rust": {"missing": "there is no cargo"},
+            "growth": {"curves": [{
+                "id": "growth/files", "title": "reads", "x": "open files", "unit": "ns/op",
+                "peer": "pread", "points": [point(1, 900, 1000, 1100), point(100, 1010),
+                                            point(10000, 4000, ratio=1.3)]}]},
+        },
+        "commands": ["tools/bench --dir /data"], "plots": {},
+    }
+
+
+class Statistics(unittest.TestCase):
+    def test_quantiles_are_interpolated(self):
+        self.assertEqual(figures.quantile([4, 1, 3, 2], 0.5), 2.5)
+        self.assertEqual(figures.quantile([7], 0.25), 7)
+        self.assertTrue(math.isnan(figures.quantile([], 0.5)))
+
+    def test_ratios_are_paired_by_round(self):
+        # The machine halves its speed in round 2: the ratio must not notice.
+        self.assertEqual(figures.ratios(variant("a", 100, 50), variant("b", 200, 100)),
+                         [0.5, 0.5])
+
+    def test_percentiles_are_upper_bounds_of_buckets(self):
+        buckets = [[1000, 98], [5000, 1], [9000, 1]]
+        self.assertEqual(figures.percentile(buckets, 0.5), 1000)
+        self.assertEqual(figures.percentile(buckets, 0.98), 1000)
+        self.assertEqual(figures.percentile(buckets, 0.99), 5000)
+        self.assertEqual(figures.percentile(buckets, 0.999), 9000)
+
+    def test_shapes(self):
+        def of(function, sizes=(1, 10, 100, 1000)):
+            return figures.shape([(x, function(x)) for x in sizes])
+
+        self.assertTrue(of(lambda x: 100 + x % 7).startswith("flat from 1 to 1000"))
+        self.assertIn("in proportion from", of(lambda x: 3 * x))
+        self.assertNotIn("slower", of(lambda x: 3 * x))
+        self.assertIn("slower than in proportion", of(lambda x: 3 * x ** 0.5))
+        self.assertTrue(of(lambda x: 100 / x).startswith("falls"))
+        self.assertIn("without a trend", of(lambda x: 100 if x != 10 else 140))
+        self.assertAlmostEqual(figures.slope([(1, 2), (10, 20), (100, 200)]), 1.0)
+
+
+class Result(unittest.TestCase):
+    def setUp(self):
+        self.text = result.markdown(a_run())
+
+    def test_goals_are_counted_once_and_without_the_rows_for_comparison(self):
+        self.assertIn("1 of 2 measured goals are reached; 1 were not run.", self.text)
+        self.assertEqual(self.text.count("| blocking fsys_read |"), 1)
+        self.assertIn("| blocking fsys_read | <= 1.05 x pread | 1.020 [1.010..1.030] | yes |",
+                      self.text)
+        self.assertIn("| 1.300 [1.250..1.350] | **no** |", self.text)
+        self.assertIn("| recovery \\| scan | >= 0.8 x pread | - | not run |", self.text)
+
+    def test_what_is_absent_is_named_with_its_reason(self):
+        section = self.text.split("## Not run, or failed")[1].split("\n## ")[0]
+        for words in ("there is no cargo", "built without libuv", "nop/b32: ring: no memory"):
+            self.assertIn(words, section)
+
+    def test_comparisons_show_ratio_spread_and_drift(self):
+        line = next(one for one in self.text.splitlines() if one.startswith("| fsys blocking |"))
+        self.assertIn("| 0.950 | 0.925..0.950 | 0.900..0.950 |", line)
+        self.assertIn("3 rounds; pread drifted +2.1 %", self.text)
+        self.assertIn("| pread | 1.000 | 1.000 | 5.000 | 9.000 | 100 |", self.text)
+
+    def test_growth_has_its_sentence(self):
+        self.assertIn("Cost per op: grows, but slower", figures.curve_sentence(
+            a_run()["parts"]["growth"]["curves"][0]))
+        self.assertIn("from 1 to 10^4", self.text)
+
+    def test_every_table_is_rectangular(self):
+        cells = None
+        for line in self.text.splitlines():
+            if not line.startswith("|"):
+                cells = None
+                continue
+            count = len(re.findall(r"(?<!\\)\|", line))
+            self.assertIn(cells, (None, count), line)
+            cells = count
+
+    def test_file_names_are_plain(self):
+        self.assertEqual(result.file_name("6.1.0-18-amd64", "Intel(R) Xeon(R) CPU @ 2.20GHz"),
+                         "6.1.0-18-amd64-intel-xeon-2.20ghz")
+
+
+class CommandLine(unittest.TestCase):
+    def test_help(self):
+        done = bench("--help")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        for word in ("--quick", "--dir", "--only", "--no-install", "journal", "peers"):
+            self.assertIn(word, done.stdout)
+
+    def test_unknown_part_is_refused(self):
+        done = bench("--only", "everything")
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("invalid choice: 'everything'", done.stderr)
+
+    def test_result_from_samples(self):
+        with tempfile.TemporaryDirectory() as scratch:
+            source = os.path.join(scratch, "run.json")
+            with open(source, "w", encoding="utf-8") as file:
+                json.dump(a_run(), file)
+            done = bench("--from", source, "--build", os.path.join(scratch, "build"),
+                         "--out", os.path.join(scratch, "out"))
+            self.assertEqual(done.returncode, 0, done.stderr)
+            path = done.stdout.strip()
+            with open(path, encoding="utf-8") as file:
+                text = file.read()
+            self.assertIn("# Benchmarks: 6.18.0, Test CPU", text)
+            plots = re.findall(r"!\[[^]]*\]\(([^)]+)\)", text)
+            if "no matplotlib" in text:
+                self.assertEqual(plots, [])
+                print("no matplotlib here: the plots are not looked at")
+                return
+            # Goals, and the one growth curve; the engine's comparisons have no picture.
+            self.assertEqual(len(plots), 2, text)
+            for name in plots:
+                with open(os.path.join(scratch, "out", name), encoding="utf-8") as file:
+                    self.assertIn("<svg", file.read(500))
+
+
+if __name__ == "__main__":
+    unittest.main()
