@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-// Does the cost of one op grow with the ops done, the files open, the ops in flight, or the threads?
-// Each size is compared with a peer that has the same number of descriptors, ops or threads, so that
-// what the processor's caches and the scheduler do to both is not blamed on the library. Goal: the
-// last row (threads are none: the design states a goal for 16 of them).
+// Does the cost of one op grow with the ops done, the files open, the ops in flight, or the
+// threads? Each size is compared with a peer that has the same number of descriptors, ops or
+// threads, so that what the processor's caches and the scheduler do to both is not blamed on the
+// library. Goal: the last row (threads are none: the design states a goal for 16 of them).
 #include "groups.hpp"
 #include "process.hpp"
 #include "subject.hpp"
@@ -57,13 +57,14 @@ struct Growth {
         report.add(curve);
         if (!goal || curve.points.size() < 2)
             return;
-        Goal row{.number = 14,
-                 .row = "cost per op as work grows: " + curve.x,
-                 .bound = Bound::at_most,
-                 .limit = flat,
-                 .unit = "x",
-                 .note = fmt::format("worst growth against the peer's, at {:.0f} (first size {:.0f})",
-                                     where, first.x)};
+        Goal row{
+            .number = 14,
+            .row = "cost per op as work grows: " + curve.x,
+            .bound = Bound::at_most,
+            .limit = flat,
+            .unit = "x",
+            .note = fmt::format("worst growth against the peer's, at {:.0f} (first size {:.0f})",
+                                where, first.x)};
         row.value = spread_of({worst});
         row.measured = true;
         row.id = curve.id;

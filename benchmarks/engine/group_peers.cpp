@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-// The same work through other libraries: Asio's io_uring files, libuv, the Rust crate fsys, fio with
-// plain system calls. A peer that is not there is named with the reason and has no row. No goals:
-// the design's goals are stated against pread, liburing and fio.
+// The same work through other libraries: Asio's io_uring files, libuv, the Rust crate fsys, fio
+// with plain system calls. A peer that is not there is named with the reason and has no row. No
+// goals: the design's goals are stated against pread, liburing and fio.
 #include "groups.hpp"
 #include "subject.hpp"
 
@@ -37,9 +37,8 @@ Present look(Report &report) {
     };
     present.asio = there("Asio", asio_missing());
     present.libuv = there("libuv", libuv_missing());
-    present.fio = there("fio psync", settings.with_fio && !fio_version().empty()
-                                         ? ""
-                                         : "no fio, or --no-fio");
+    present.fio = there("fio psync",
+                        settings.with_fio && !fio_version().empty() ? "" : "no fio, or --no-fio");
     if (there("crate fsys 1.1.0", settings.crate.empty() ? "--crate was not given" : ""))
         present.crate = settings.crate;
     if (present.libuv) {
@@ -65,9 +64,11 @@ std::string id_of(const Cell &cell) {
 
 Variant crate_variant(const Present &present, const Target &target, const std::string &name,
                       const std::string &op, unsigned depth) {
-    const CrateJob job{
-        .program = present.crate, .op = op, .path = target.path, .span = target.bytes,
-        .depth = depth};
+    const CrateJob job{.program = present.crate,
+                       .op = op,
+                       .path = target.path,
+                       .span = target.bytes,
+                       .depth = depth};
     return {.name = name, .make = {}, .external = [=](std::chrono::milliseconds slice) {
                 return run_crate(job, slice);
             }};
@@ -111,17 +112,16 @@ void add_libraries(Comparison &comparison, const Present &present, const Target 
     if (!present.crate.empty() && !cell.direct) {
         const bool reads = cell.direction == Direction::read;
         if (safety == Safety::durable) {
-            comparison.variants.push_back(crate_variant(
-                present, target, "crate fsys write_at, sync", "sync-at", depth));
+            comparison.variants.push_back(
+                crate_variant(present, target, "crate fsys write_at, sync", "sync-at", depth));
             return;
         }
         const std::string name = reads ? "read" : "write";
         if (depth == 1)
-            comparison.variants.push_back(crate_variant(
-                present, target, "crate fsys " + name + "_at", name + "-at", depth));
-        comparison.variants.push_back(crate_variant(present, target,
-                                                    "crate fsys " + name + "_at_async",
-                                                    name + "-at-async", depth));
+            comparison.variants.push_back(
+                crate_variant(present, target, "crate fsys " + name + "_at", name + "-at", depth));
+        comparison.variants.push_back(crate_variant(
+            present, target, "crate fsys " + name + "_at_async", name + "-at-async", depth));
     }
 }
 
@@ -133,10 +133,9 @@ void compare_one(Report &report, const Present &present, const TestFile &file, c
     const bool durable = cell.safety == Safety::durable;
     Comparison comparison;
     comparison.id = id_of(cell);
-    comparison.title =
-        fmt::format("{} 4 KiB random {}, {}, one at a time, through other libraries",
-                    durable ? "durable" : "plain", reads ? "reads" : "overwrites",
-                    cell.direct ? "O_DIRECT" : "page cache");
+    comparison.title = fmt::format("{} 4 KiB random {}, {}, one at a time, through other libraries",
+                                   durable ? "durable" : "plain", reads ? "reads" : "overwrites",
+                                   cell.direct ? "O_DIRECT" : "page cache");
     comparison.latency = true;
     comparison.slice_factor = durable && !report.settings().quick ? 4 : 1;
     const std::string plain = reads ? "pread" : "pwrite";
@@ -145,11 +144,10 @@ void compare_one(Report &report, const Present &present, const TestFile &file, c
              return syscall_worker(target, durable ? Call::fdatasync : Call::plain, seat);
          }});
     const std::uint32_t flags = durable ? FSYS_DURABLE : 0U;
+    comparison.variants.push_back(subject_variant(durable ? "fsys_write DURABLE" : "fsys blocking",
+                                                  target, Single::blocking, flags));
     comparison.variants.push_back(
-        subject_variant(durable ? "fsys_write DURABLE" : "fsys blocking", target, Single::blocking,
-                        flags));
-    comparison.variants.push_back(subject_variant("fsys submit+wait WAIT_SOON", target,
-                                                  Single::hinted, flags));
+        subject_variant("fsys submit+wait WAIT_SOON", target, Single::hinted, flags));
     add_libraries(comparison, present, target, cell);
     if (present.fio)
         comparison.variants.push_back(fio_variant(target, 1, cell.safety));
@@ -167,10 +165,10 @@ void compare_many(Report &report, const Present &present, const TestFile &file, 
                                    cell.direction == Direction::read ? "reads" : "overwrites",
                                    cell.direct ? "O_DIRECT" : "page cache", depth);
     comparison.latency = true;
-    comparison.variants.push_back(
-        {.name = "liburing, groups of 4", .make = [=](const Seat &seat) {
-             return uring_worker(target, depth, {.wait = 1, .group = 4}, seat);
-         }});
+    comparison.variants.push_back({.name = "liburing, groups of 4", .make = [=](const Seat &seat) {
+                                       return uring_worker(target, depth, {.wait = 1, .group = 4},
+                                                           seat);
+                                   }});
     auto engine = std::make_shared<Engine>(EngineOptions{});
     auto subject = std::make_shared<SubjectFile>(engine, target);
     auto pool = make_stream_pool(subject, 1, depth);
@@ -211,9 +209,7 @@ private:
     std::string path_;
 };
 
-std::string replace_id(std::size_t bytes) {
-    return fmt::format("peers/replace/{}k", bytes >> 10);
-}
+std::string replace_id(std::size_t bytes) { return fmt::format("peers/replace/{}k", bytes >> 10); }
 
 void compare_replace(Report &report, const Present &present, std::size_t bytes) {
     Comparison comparison;

@@ -48,6 +48,7 @@ int run(const Settings &settings) {
         measure_async(bench);
         measure_appends(bench);
         measure_recovery(bench);
+        measure_length(bench);
     };
     if (settings.list) {
         measure();

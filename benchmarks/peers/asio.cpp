@@ -39,8 +39,8 @@ public:
           submitted_at_(depth),
           file_(context_) {
         using asio::file_base;
-        auto flags = target.direction == Direction::read ? file_base::read_only
-                                                         : file_base::read_write;
+        auto flags =
+            target.direction == Direction::read ? file_base::read_only : file_base::read_write;
         if (safety == Safety::durable)
             flags = flags | file_base::sync_all_on_write;
         if (target.direct)

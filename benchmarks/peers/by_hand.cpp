@@ -24,8 +24,7 @@ public:
         const std::string name = prefix_ + std::to_string(next_++ % files_);
         const std::string temporary = name + ".tmp";
         const int at = directory_.get();
-        const int fd =
-            openat(at, temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+        const int fd = openat(at, temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
         if (fd < 0)
             fail("openat");
         std::size_t done = 0;

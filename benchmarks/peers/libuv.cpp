@@ -85,8 +85,8 @@ private:
             return;
         }
         if (worker.safety_ == Safety::durable)
-            worker.note(uv_fs_fdatasync(&worker.loop_, request,
-                                        worker.target_.descriptor->get(), synced));
+            worker.note(
+                uv_fs_fdatasync(&worker.loop_, request, worker.target_.descriptor->get(), synced));
         else
             worker.finish(slot);
     }

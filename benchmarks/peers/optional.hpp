@@ -37,9 +37,9 @@ std::unique_ptr<Worker> libuv_worker(const Target &target, unsigned depth, Safet
 // rust_fsys.cpp: the Rust crate fsys, in its own process (rust-fsys/src/bin/io.rs).
 
 struct CrateJob {
-    std::string program;  ///< path of the built peer
-    std::string op;       ///< as of io.rs
-    std::string path;     ///< the file, or the directory of the files that are replaced
+    std::string program;     ///< path of the built peer
+    std::string op;          ///< as of io.rs
+    std::string path;        ///< the file, or the directory of the files that are replaced
     std::uint64_t span = 0;  ///< bytes from the start of the file that are read or written
     std::size_t bytes = block_size;
     unsigned depth = 1;

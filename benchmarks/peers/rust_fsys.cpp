@@ -9,10 +9,10 @@
 namespace bench {
 
 Sample run_crate(const CrateJob &job, std::chrono::milliseconds slice) {
-    const Output output = run_program(
-        {job.program, "--op", job.op, "--path", job.path, "--span", std::to_string(job.span),
-         "--bytes", std::to_string(job.bytes), "--depth", std::to_string(job.depth), "--ms",
-         std::to_string(slice.count())});
+    const Output output =
+        run_program({job.program, "--op", job.op, "--path", job.path, "--span",
+                     std::to_string(job.span), "--bytes", std::to_string(job.bytes), "--depth",
+                     std::to_string(job.depth), "--ms", std::to_string(slice.count())});
     const std::size_t brace = output.text.find('{');
     if (output.status != 0 || brace == std::string::npos)
         throw Failure("the crate fsys failed (status " + std::to_string(output.status) +

@@ -72,7 +72,9 @@ def goals_plot(goals):
         return None
 
     def margin(goal, value):
-        return goal["limit"] / value if goal["bound"] == "at_most" else value / goal["limit"]
+        ratio = goal["limit"] / value if goal["bound"] == "at_most" else value / goal["limit"]
+        # A difference near zero would stretch the axis over many decades.
+        return min(max(ratio, 1 / 30), 30)
 
     figure, axes = plt.subplots(figsize=(7, 0.6 + 0.28 * len(shown)))
     for at, goal in enumerate(reversed(shown)):

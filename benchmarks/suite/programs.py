@@ -12,8 +12,9 @@ import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-# Comparisons of bench_engine that belong to the part "engine"; the others have parts of their own.
+# Comparisons that belong to the parts "engine" and "journal"; the others have parts of their own.
 ENGINE_GROUPS = ("idle", "single/", "batch/", "depth/", "nop/", "durable/")
+JOURNAL_GROUPS = ("commit/", "async/", "append/", "scan/", "open")
 
 
 class Missing(Exception):
@@ -144,13 +145,17 @@ class Bench:
         return document
 
     def journal(self):
-        return self.measure("journal", [self.program("journal", "bench_journal")])
+        words = [self.program("journal", "bench_journal")]
+        for group in JOURNAL_GROUPS:
+            words += ["--filter", group]
+        return self.measure("journal", words)
 
     def growth(self):
         document = self.measure(
             "growth", [self.program("engine", "bench_engine"), "--filter", "growth/"])
         try:
-            other = self.measure("growth-journal", [self.program("growth", "bench_growth")])
+            other = self.measure("growth-journal", [self.program("journal", "bench_journal"), "--filter", "growth/",
+                                   "--no-rust"])
         except Missing as missing:
             document.setdefault("notes", []).append(f"growth of a journal: not run: {missing}")
             return document

@@ -77,7 +77,8 @@ def comparison_section(comparison):
         return lines + [f"**Failed:** {comparison['error']}", ""]
     variants = comparison["variants"]
     base = variants[0]
-    with_cpu = any("cpu_ns_per_op" in one for v in variants for one in v["rounds"])
+    # A program that measures by itself may not tell its processor time: 0.
+    with_cpu = any(one.get("cpu_ns_per_op") for v in variants for one in v["rounds"])
     columns = ["what", "ops/s", "ns/op", f"x {base['name']}", "quartiles", "min..max"]
     rows = []
     for variant in variants:
@@ -89,8 +90,8 @@ def comparison_section(comparison):
                  f"{figures.number(ratio['min'])}..{figures.number(ratio['max'])}"]
         if with_cpu:
             cells.append(figures.number(figures.quantile(
-                [one["cpu_ns_per_op"] for one in variant["rounds"] if "cpu_ns_per_op" in one],
-                0.5)))
+                [one["cpu_ns_per_op"] for one in variant["rounds"]
+                 if one.get("cpu_ns_per_op")], 0.5)))
         rows.append(cells)
     lines += table(columns + (["cpu ns/op"] if with_cpu else []), rows)
     lines += [f"{len(base['rounds'])} rounds; {base['name']} drifted "
