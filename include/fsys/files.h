@@ -78,8 +78,9 @@ extern "C" {
                                           itself (RENAME_NOREPLACE, -EINVAL where the file system
                                           has none) */
 #define FSYS_REPLACE_EXISTING 0x02u  /**< -ENOENT when there is no file to replace */
-#define FSYS_REPLACE_NOFOLLOW 0x04u  /**< -ELOOP when the last component is a symbolic link. Default:
-                                          the file it points to is replaced, the link stays */
+#define FSYS_REPLACE_NOFOLLOW 0x04u  /**< -ELOOP when the last component is a symbolic link.
+                                          Default: the file it leads to is replaced, the link
+                                          stays */
 #define FSYS_REPLACE_ONE_LINK 0x08u  /**< -EMLINK when the file has other hard links. Default: those
                                           keep the old bytes, see fsys_file_report::other_links */
 #define FSYS_REPLACE_KEEP_TRY 0x10u  /**< metadata of `keep` that cannot be set are reported in
@@ -135,7 +136,7 @@ typedef struct fsys_file_report {
     uint32_t step;         /**< FSYS_FILE_STEP_* that failed */
     uint32_t visible;      /**< 1: whoever opens the name finds the new bytes */
     uint32_t durability;   /**< FSYS_DURABILITY_* that was reached */
-    uint32_t not_kept;     /**< FSYS_KEEP_* that were wanted and could not be, which was no failure */
+    uint32_t not_kept;     /**< FSYS_KEEP_* that were wanted and could not be, as no failure */
     uint32_t method;       /**< FSYS_COPY_* */
     uint64_t bytes;        /**< length of the new file, as far as it was written */
     uint64_t other_links;  /**< hard links that still show the old bytes */
@@ -372,7 +373,7 @@ FSYS_API int fsys_sync_path(fsys *handle, const char *path,
  * which ends with the process. The directory is synced when something was removed. Any thread.
  *
  * @param path  of the directory
- * @param min_age_ns  younger ones are left, by their modification time; 0: the default of 60 s,
+ * @param min_age_ns  younger ones are left, by their change time (st_ctim); 0: the default of 60 s,
  *                    which is far more than creating and locking takes
  * @param ret_removed  how many were removed, also on failure; may be NULL
  * @retval 0 done; what others still write was left
@@ -450,7 +451,7 @@ FSYS_API int fsys_zero_range(fsys_file *file, uint64_t offset, uint64_t length, 
 
 /** @name How long blocks will live, see fcntl(2) F_SET_RW_HINT
  *  @{ */
-#define FSYS_LIFETIME_UNSET 0u   /**< as it is */
+#define FSYS_LIFETIME_UNSET 0u   /**< not set, as a new file's */
 #define FSYS_LIFETIME_NONE 1u    /**< no hint */
 #define FSYS_LIFETIME_SHORT 2u   /**< overwritten soon */
 #define FSYS_LIFETIME_MEDIUM 3u  /**< between the two */

@@ -22,6 +22,8 @@ inline constexpr std::uint64_t kKindEngine = 1;
 inline constexpr std::uint64_t kKindFile = 2;
 inline constexpr std::uint64_t kKindJournal = 3;
 inline constexpr std::uint64_t kKindReader = 4;
+inline constexpr std::uint64_t kKindReplacement = 5;
+inline constexpr std::uint64_t kKindScan = 6;
 
 struct Instance {
     explicit Instance(const EngineConfig &config)
@@ -56,7 +58,8 @@ inline fsys_file *file_id(std::uint32_t place, std::uint32_t file, std::uint64_t
                                          std::uint64_t{place} << 4 | kKindFile);
 }
 
-// fsys_journal *, fsys_journal_reader *: | generation 30 | object 20 | place 10 | kind 4 |
+// fsys_journal *, fsys_journal_reader *, fsys_replacement *, fsys_scan *:
+// | generation 30 | object 20 | place 10 | kind 4 |
 inline std::uint64_t object_id(std::uint32_t place, std::uint32_t object, std::uint64_t generation,
                                std::uint64_t kind) {
     return generation << 34 | std::uint64_t{object} << 14 | std::uint64_t{place} << 4 | kind;
@@ -125,7 +128,7 @@ private:
     int code_ = FSYS_E_CLOSED;
 };
 
-// The same for a journal or reader: keeps it, and its engine, from being closed.
+// The same for a journal, reader, replacement or scan: keeps it, and its engine, from being closed.
 class ObjectCall {
 public:
     ObjectCall(const void *object, std::uint64_t kind)
@@ -166,6 +169,29 @@ private:
     Object *object_ = nullptr;
     std::uint64_t generation_;
     int code_;
+};
+
+// An object that only one thread at a time may be inside of.
+class Turn {
+public:
+    explicit Turn(Object &object) : object_(object) {
+        // Acquire: what the thread before did to the object is seen.
+        mine_ = !object_.busy.exchange(true, std::memory_order_acquire);
+    }
+    Turn(const Turn &) = delete;
+    Turn &operator=(const Turn &) = delete;
+    ~Turn() {
+        if (mine_) {
+            object_.busy.store(false, std::memory_order_release);
+        }
+    }
+    explicit operator bool() const { return mine_; }
+    // Nobody gets another turn: the object is closed next.
+    void keep() { mine_ = false; }
+
+private:
+    Object &object_;
+    bool mine_;
 };
 
 // In line: every frame less is a mispredicted return less after the system call.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //
-// Journals and readers as objects of an engine: places, closing, and the two services of the engine
+// Journals, readers, replacements and scans as objects of an engine: places, closing, and the two services of the engine
 // that journals use. Any thread. The table owns the objects.
 
 #include "abi/objects.hpp"
@@ -73,7 +73,7 @@ int ObjectTable::close(Object &object, std::uint64_t generation, std::int64_t de
         // Again in each round: a call that was inside may have reserved, or gone to sleep, since.
         if (object.journal != nullptr) {
             object.journal->abandon_tickets();
-        } else {
+        } else if (object.reader != nullptr) {
             object.reader->interrupt();
         }
         if (object.users.sum() == 0) {
@@ -86,13 +86,18 @@ int ObjectTable::close(Object &object, std::uint64_t generation, std::int64_t de
         ::nanosleep(&pause, nullptr);
         pause_ns = std::min(pause_ns * 2, 2'000'000l);
     }
-    const int code = object.journal != nullptr ? object.journal->close() : 0;
+    const int code = object.journal != nullptr       ? object.journal->close()
+                     : object.replacement != nullptr ? object.replacement->abort()
+                                                     : 0;
     if (object.parent != nullptr) {
         object.parent->readers.fetch_sub(1, std::memory_order_release);
         object.parent = nullptr;
     }
     object.journal.reset();
     object.reader.reset();
+    object.replacement.reset();
+    object.scan.reset();
+    object.busy.store(false, std::memory_order_relaxed);
     object.word.store(generation << 2 | Object::kFree, std::memory_order_seq_cst);
     give_back(object);
     return code;
@@ -107,7 +112,7 @@ bool ObjectTable::close_all(int &ret_code) {
     }
     bool clean = true;
     // Readers first, which are only woken; a journal may take its time with the last flush.
-    for (const std::uint64_t kind : {kKindReader, kKindJournal}) {
+    for (const std::uint64_t kind : {kKindReader, kKindScan, kKindReplacement, kKindJournal}) {
         for (std::uint32_t i = 0; i < touched; ++i) {
             Object &object = *owned_[i];
             const std::uint64_t word = object.word.load(std::memory_order_seq_cst);
@@ -140,8 +145,15 @@ void ObjectTable::close_in_child() {
     // Without the mutex, which a thread of the parent may have held.
     for (auto &place : places_) {
         Object *object = place.load(std::memory_order_acquire);
-        if (object != nullptr && object->is_open() && object->journal != nullptr) {
+        if (object == nullptr || !object->is_open()) {
+            continue;
+        }
+        if (object->journal != nullptr) {
             object->journal->close_in_child();
+        } else if (object->replacement != nullptr) {
+            object->replacement->close_in_child();
+        } else if (object->scan != nullptr) {
+            object->scan->close_in_child();
         }
     }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //
-// The journals and readers of one engine, looked up by id like its files: a place with a generation,
+// The journals, readers, replacements and scans of one engine, looked up by id like its files: a place with a generation,
 // users counted, so that double close, a close that races with a call, and ids of anything else are
 // errors and not crashes. Entries stay while the engine lives.
 #pragma once
@@ -13,6 +13,8 @@
 
 #include "engine/engine.hpp"
 #include "engine/presence.hpp"
+#include "file/replace.hpp"
+#include "file/scan.hpp"
 #include "journal/journal.hpp"
 #include "journal/reader.hpp"
 
@@ -27,7 +29,9 @@ struct Object {
     std::uint32_t index = 0;
     std::unique_ptr<journal::Journal> journal;
     std::unique_ptr<journal::Reader> reader;
-    std::atomic<bool> busy{false};      // a thread is inside the reader
+    std::unique_ptr<files::Replacement> replacement;
+    std::unique_ptr<files::Scan> scan;
+    std::atomic<bool> busy{false};      // a thread is inside the reader, replacement or scan
     Object *parent = nullptr;           // journal that the reader was made from
     std::atomic<unsigned> readers{0};   // made from the journal and open
 

@@ -56,27 +56,6 @@ int open_reader(const Call &call, const std::string &path, uint64_t from, std::u
     return 0;
 }
 
-// The reader of one call, unless another thread is inside it.
-class Turn {
-public:
-    explicit Turn(const ObjectCall &call) : object_(call.object()) {
-        // Acquire: what the thread before did to the reader is seen.
-        mine_ = !object_.busy.exchange(true, std::memory_order_acquire);
-    }
-    Turn(const Turn &) = delete;
-    Turn &operator=(const Turn &) = delete;
-    ~Turn() {
-        if (mine_) {
-            object_.busy.store(false, std::memory_order_release);
-        }
-    }
-    explicit operator bool() const { return mine_; }
-
-private:
-    Object &object_;
-    bool mine_;
-};
-
 template <class F>
 int with_reader(fsys_journal_reader *handle, F &&body) noexcept {
     return guarded([&]() -> int {
@@ -84,7 +63,7 @@ int with_reader(fsys_journal_reader *handle, F &&body) noexcept {
         if (call.code() != 0) {
             return call.code();
         }
-        const Turn turn(call);
+        const Turn turn(call.object());
         return turn ? body(*call.object().reader, call.object()) : -EBUSY;
     });
 }

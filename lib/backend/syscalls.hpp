@@ -59,6 +59,32 @@ public:
     virtual int map_shared(int fd, std::uint64_t offset, std::size_t length, bool writable,
                            void **ret);
     virtual void unmap(void *address, std::size_t length);
+
+    // -- whole files (syscalls_files.cpp). Names in a directory are never followed when they are
+    // symbolic links.
+    virtual int stat_at(int dir, const char *path, struct stat *out);
+    virtual int read_link(int dir, const char *path, std::string &text);
+    virtual int rename_with(int from_dir, const char *from, int to_dir, const char *to,
+                            unsigned flags);  // renameat2(2)
+    virtual int link(int from_dir, const char *from, int to_dir, const char *to);
+    virtual int rmdir(int dir, const char *path);
+    virtual int set_mode(int fd, mode_t mode);
+    virtual int set_owner(int fd, uid_t user, gid_t group);
+    virtual int set_times(int fd, const timespec times[2]);
+    // Of a descriptor, which may be O_PATH for the first two.
+    virtual int list_attributes(int fd, std::vector<std::string> &names);
+    virtual int get_attribute(int fd, const char *name, std::string &value);
+    virtual int set_attribute(int fd, const char *name, const std::string &value);
+    virtual int remove_attribute(int fd, const char *name);
+    virtual int clone(int from, int to);  // FICLONE
+    virtual ssize_t copy_range(int from, std::uint64_t from_offset, int to,
+                               std::uint64_t to_offset, std::size_t length);
+    virtual std::int64_t seek(int fd, std::uint64_t offset, int whence);
+    virtual int sync_file_system(int fd);
+    virtual int set_lifetime(int fd, std::uint64_t hint);  // F_SET_RW_HINT
+    // Flushes the devices underneath, after the file system's own commit; `text` tells the reason of
+    // a failure.
+    virtual int flush_device(int fd, std::string &text);
 };
 
 // The real system, one stateless object.

@@ -106,6 +106,24 @@ int Engine::close_file(Target &target, std::uint64_t generation) {
     return finish_file_close(target);
 }
 
+void Engine::forget_file(Target &target, std::uint64_t generation) {
+    std::uint64_t word = generation << 2 | Target::kOpen;
+    if (!target.word.compare_exchange_strong(word, generation << 2 | Target::kClosing)) {
+        return;
+    }
+    heavy_barrier();
+    // All its ops were taken: the last one's lane is a few instructions from leaving.
+    if (!await(*this, now_ns() + kAfterCancelNs, [&] { return target.users.sum() == 0; })) {
+        target.fd = -1;  // the entry is lost; nobody may close a number that is somebody else's
+        return;
+    }
+    const int place = target.place.exchange(-1);
+    if (place >= 0) {
+        driver.unregister_file(place);
+    }
+    targets.give_back(target);
+}
+
 bool Engine::shut_down(const std::function<bool()> &callers_gone) {
     closing.store(true, std::memory_order_seq_cst);
     completions.wake_all();

@@ -221,7 +221,8 @@ public:
     int begin_external(std::uint32_t opcode, std::uint32_t flags, std::uint64_t user_data,
                        bool queue_bound, std::uint32_t &ret_index, fsys_op &ret_op);
     void drop_external(std::uint32_t index);  // as if it had never been: nobody saw the token
-    void end_external(std::uint32_t index, std::int64_t result, unsigned lane, Publisher &out);
+    void end_external(std::uint32_t index, std::int64_t result, unsigned lane, Publisher &out,
+                      std::uint8_t step = FSYS_STEP_SYNC);  // `step` of a failure
 
     // -- cancel.cpp
     int cancel(fsys_op token);
@@ -231,6 +232,8 @@ public:
     // -- close.cpp
     int close_file(Target &target, std::uint64_t generation);
     int finish_file_close(Target &target);  // what close(2) reported
+    // Ends an entry whose descriptor was only lent, once all its ops have been taken.
+    void forget_file(Target &target, std::uint64_t generation);
     // After admission has stopped. False: something is still in use, the engine must be leaked.
     bool shut_down(const std::function<bool()> &callers_gone);
     void close_in_child();

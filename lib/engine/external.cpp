@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //
-// Ops that the engine only accounts for: somebody outside, the journal, decides when they end. Such
+// Ops that the engine only accounts for: somebody outside (the journal, a replacement on a pool
+// thread) decides when they end. Such
 // an op is CLAIMED from the start, so that no waiter, canceller or lane touches it. Any thread.
 
 #include "engine/engine.hpp"
@@ -38,9 +39,9 @@ void Engine::drop_external(std::uint32_t index) {
 }
 
 void Engine::end_external(std::uint32_t index, std::int64_t result, unsigned lane,
-                          Publisher &out) {
-    const auto step = static_cast<std::uint8_t>(result < 0 ? FSYS_STEP_SYNC : FSYS_STEP_NONE);
-    complete(ops[index], OpState::kClaimed, {result, 0, step}, lane, out);
+                          Publisher &out, std::uint8_t step) {
+    complete(ops[index], OpState::kClaimed,
+             {result, 0, result < 0 ? step : static_cast<std::uint8_t>(FSYS_STEP_NONE)}, lane, out);
 }
 
 }  // namespace libfsys
