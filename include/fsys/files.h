@@ -50,9 +50,9 @@ extern "C" {
 #define FSYS_DURABILITY_DATA 2u    /**< the bytes, and what is needed to find them: length, extents,
                                         name (fdatasync(2), and fsync(2) of the directory) */
 #define FSYS_DURABILITY_FULL 3u    /**< mode, owner, attributes and times too (fsync(2)) */
-#define FSYS_DURABILITY_DEVICE 4u  /**< FULL, then the cache of the device is flushed by a command
-                                        of its own, and its status checked. -EOPNOTSUPP or -EACCES
-                                        where that cannot be done */
+#define FSYS_DURABILITY_DEVICE 4u  /**< FULL, then each disk underneath is flushed by a command of
+                                        its own and the status checked, as fsys_device_flush()
+                                        does, with its errors */
 /** @} */
 
 /** @name Metadata to keep, fsys_replace_options::keep

@@ -40,15 +40,6 @@ inline constexpr std::uint32_t kFirstSize = sizeof(T);
 // A caller's size beyond this is garbage, not a later version; its tail is not looked at.
 inline constexpr std::uint32_t kMostGrowth = 1024;
 
-// A result struct whose size is wrong is refused before anything is done.
-template <class T>
-int check_size(const T *to) {
-    return to != nullptr && (to->struct_size < kFirstSize<T> ||
-                             to->struct_size > sizeof(T) + kMostGrowth)
-               ? FSYS_E_BAD_STRUCT
-               : 0;
-}
-
 // Copies an option struct by the size its caller was compiled with. NULL gives zeros: all defaults.
 template <class T>
 int read_struct(const T *from, T &to) {

@@ -15,6 +15,7 @@
 #include <cstring>
 
 #include "backend/syscalls.hpp"
+#include "device/flush.hpp"
 
 namespace libfsys {
 namespace {
@@ -144,9 +145,10 @@ int Syscalls::set_lifetime(int fd, std::uint64_t hint) {
     return checked(::fcntl(fd, kSetRwHint, &hint));
 }
 
-int Syscalls::flush_device(int, std::string &text) {
-    text = "this version of the library cannot flush a device";
-    return -EOPNOTSUPP;
+int Syscalls::flush_device(int fd, std::string &text) {
+    device::FlushOutcome outcome = device::flush_disks(fd);
+    text = std::move(outcome.text);
+    return outcome.code;
 }
 
 }  // namespace libfsys
