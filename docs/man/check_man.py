@@ -4,7 +4,7 @@
 
 Every function of the version script has a page, by its own name or by a link, that lists it under
 NAME and gives the prototype of the header under SYNOPSIS; and every one has a description in the
-header. Every option in the program's help is in fsys(1), and no other. The pages are free of
+header. Every option in the program's help is in fsys(1) or fsys-journal(1), and no other. The pages are free of
 warnings of mandoc and man, as far as these are installed.
 """
 import argparse
@@ -69,18 +69,27 @@ def page_prototypes(page):
     return found
 
 
-def check_program(program, page):
+# Which command's options belong into which page.
+PROGRAM_PAGES = {
+    "fsys.1": [[], ["demo"], ["probe"], ["copy"], ["bench"]],
+    "fsys-journal.1": [["journal", *command.split()] for command in (
+        "append", "cat", "tail", "dump", "ls", "stat", "verify", "explain", "trim", "pins list",
+        "pins add", "pins remove", "snapshot", "salvage")],
+}
+
+
+def check_program(program, name, page):
     told = set()
-    for command in ([], ["probe"], ["copy"], ["bench"]):
+    for command in PROGRAM_PAGES[name]:
         run = subprocess.run([program, *command, "--help"], stdout=subprocess.PIPE, text=True,
                              check=True)
         # A line of the option table, not a mention in the examples.
         told |= set(re.findall(r"^ {1,4}(?:-\w,)?--([\w-]+)", run.stdout, re.MULTILINE))
     written = set(re.findall(r"Fl Fl ([\w-]+)", page))
     for option in sorted(told - written):
-        problem(f"fsys.1: --{option} is missing")
+        problem(f"{name}: --{option} is missing")
     for option in sorted(written - told):
-        problem(f"fsys.1: the program has no --{option}")
+        problem(f"{name}: the program has no --{option}")
     if not told:
         problem(f"{program}: no option in its help")
 
@@ -140,12 +149,13 @@ def main():
             problem(f"{page_name}: {function} is\n  {prototype}\nin the header\n  "
                     f"{declared[function]}")
     for name, page in pages.items():
-        for reference in re.findall(r"^\.Xr (fsys\w*|libfsys) (\d)", page, re.MULTILINE):
+        for reference in re.findall(r"^\.Xr (fsys[\w-]*|libfsys) (\d)", page, re.MULTILINE):
             file_name = ".".join(reference)
-            if file_name not in targets and file_name != "fsys.1":
+            if file_name not in targets and file_name not in PROGRAM_PAGES:
                 problem(f"{name}: refers to {file_name}, which does not exist")
     if options.program:
-        check_program(options.program, pages["fsys.1"])
+        for name in PROGRAM_PAGES:
+            check_program(options.program, name, pages[name])
     lint(options.pages)
     print(f"{len(functions)} functions, {len(pages)} pages, {len(problems)} problems")
     return 1 if problems else 0

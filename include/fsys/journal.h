@@ -94,6 +94,23 @@ typedef struct fsys_journal_options {
 #define FSYS_JOURNAL_IO_ERROR 4u /**< it could not be read: neither torn nor damaged */
 /** @} */
 
+/** @name Rules, fsys_journal_report::rule and fsys_journal_finding::rule: what a verdict rests on
+ *  @{ */
+#define FSYS_JOURNAL_RULE_NONE 0u      /**< nothing to judge, or nothing that proves */
+#define FSYS_JOURNAL_RULE_END 1u       /**< no frame of this epoch lies behind the end */
+#define FSYS_JOURNAL_RULE_UNPROVED 2u  /**< a bad frame, and nothing proves that it had been durable:
+                                            torn */
+#define FSYS_JOURNAL_RULE_GROUP 3u     /**< an atomic group without its last frame: torn */
+#define FSYS_JOURNAL_RULE_FRAME 4u     /**< a later frame says that the position had been durable */
+#define FSYS_JOURNAL_RULE_WATERMARK 5u /**< the watermark says that it had been durable */
+#define FSYS_JOURNAL_RULE_SUCCESSOR 6u /**< its segment has a successor, and is durable before that
+                                            gets a name */
+#define FSYS_JOURNAL_RULE_STRUCTURE 7u /**< a header block, a name, the order of the segments or the
+                                            watermark file does not check */
+#define FSYS_JOURNAL_RULE_TRIMMED 8u   /**< below the first position that is kept */
+#define FSYS_JOURNAL_RULE_WRITER 9u    /**< the writer that has it open says so */
+/** @} */
+
 /** What opening, or a check, found. */
 typedef struct fsys_journal_report {
     uint32_t struct_size;    /**< set by the caller */
@@ -109,6 +126,11 @@ typedef struct fsys_journal_report {
     uint64_t scanned_bytes;  /**< read to come to the verdict */
     char kept_name[64];      /**< file in the journal's directory with the cut bytes, or "" */
     char text[256];          /**< the finding as a sentence */
+    uint32_t rule;           /**< FSYS_JOURNAL_RULE_*: what the verdict rests on */
+    uint32_t writer;         /**< 1: another handle or process had it open for writing; the report
+                                  is what that one says, `end_lsn` its durable frontier */
+    uint64_t proof_durable_lsn; /**< of damage: through this LSN all had been durable, says the proof */
+    uint64_t written_lsn;    /**< `end_lsn`, or the writer's written frontier */
 } fsys_journal_report;
 
 /**
@@ -432,7 +454,9 @@ FSYS_API int fsys_journal_reader_close(fsys_journal_reader *reader) FSYS_NOEXCEP
 #define FSYS_JOURNAL_DEEP 0x1u /**< read every frame of every segment, not only what opening needs */
 
 /**
- * Comes to the verdict that opening would, and changes nothing. Any thread.
+ * Comes to the verdict that opening would, and changes nothing. Beside a writer (see
+ * fsys_journal_report::writer) ::FSYS_JOURNAL_DEEP reads what was durable when the check began, and
+ * without it nothing is read. Any thread.
  * @retval 0 fresh, clean or torn, see the report
  * @return FSYS_E_CORRUPT, or the errno of reading; the report is filled in each case
  */
@@ -446,6 +470,62 @@ FSYS_API int fsys_journal_check(const char *path, uint32_t flags,
  */
 FSYS_API int fsys_journal_salvage(const char *from, const char *to, uint64_t *ret_records,
                                   uint64_t *ret_lost) FSYS_NOEXCEPT;
+
+/** @name What lies at a position, fsys_journal_finding::state
+ *  @{ */
+#define FSYS_JOURNAL_AT_RECORD 1u  /**< a whole record; `rule` tells what proves that it had been
+                                        durable, ::FSYS_JOURNAL_RULE_NONE: nothing, it is kept
+                                        nevertheless */
+#define FSYS_JOURNAL_AT_PAD 2u     /**< the fill of a block or of a segment's end; `rule` likewise */
+#define FSYS_JOURNAL_AT_TRIMMED 3u /**< given up by its owner */
+#define FSYS_JOURNAL_AT_END 4u     /**< nothing: the log ends before it */
+#define FSYS_JOURNAL_AT_TORN 5u    /**< bytes that nobody had been promised, which opening cuts */
+#define FSYS_JOURNAL_AT_DAMAGED 6u /**< bytes that had been durable and cannot be read */
+/** @} */
+
+/** What fsys_journal_explain() found. */
+typedef struct fsys_journal_finding {
+    uint32_t struct_size;  /**< set by the caller */
+    uint32_t state;        /**< FSYS_JOURNAL_AT_* */
+    uint32_t rule;         /**< FSYS_JOURNAL_RULE_*, why so */
+    uint32_t writer;       /**< 1: a writer has the journal open */
+    uint64_t start;        /**< position of the first byte of what lies there ... */
+    uint64_t end;          /**< ... and behind its last one: of a record, its LSN */
+    uint64_t length;       /**< bytes of the record */
+    uint64_t epoch;        /**< of the segment, 0: there is none */
+    uint64_t file_offset;  /**< of the asked position in the segment file */
+    uint64_t proof_lsn;    /**< position of the frame, or of the successor, that proves; else 0 */
+    uint64_t proof_durable_lsn; /**< through this LSN all had been durable, says the proof; else 0 */
+    char segment_name[48]; /**< file in the journal's directory, or "" */
+    char text[256];        /**< the finding as a sentence */
+} fsys_journal_finding;
+
+/**
+ * Tells what lies at a position (a byte of the log: a record's bytes lie *below* its LSN), by which
+ * rule, and what proves it. Reads one segment, or two. Changes nothing; beside a writer it judges
+ * what is written. Any thread.
+ *
+ * @retval 0 found out, also that it is torn or damaged
+ * @retval -ENOENT  no journal there
+ * @return -EINVAL, FSYS_E_BAD_STRUCT, or the errno of reading
+ */
+FSYS_API int fsys_journal_explain(const char *path, uint64_t position,
+                                  fsys_journal_finding *ret_finding) FSYS_NOEXCEPT;
+/**
+ * Lists the segments of a journal that is not open here, oldest first, without what opening would
+ * remove. The last one's `end_lsn` is where its records end. Any thread.
+ * @return how many there are, also when more than `max`; -ENOENT; FSYS_E_CORRUPT: a header does not
+ *         check; or the errno of reading
+ */
+FSYS_API int fsys_journal_list_segments(const char *path, fsys_journal_segment *ret_segments,
+                                        uint32_t max) FSYS_NOEXCEPT;
+/**
+ * Lists the pins of a journal that is not open here, by name. Any thread.
+ * @return how many there are, also when more than `max`; -ENOENT; FSYS_E_CORRUPT: the file does not
+ *         check; or the errno of reading
+ */
+FSYS_API int fsys_journal_list_pins(const char *path, fsys_journal_pinned *ret_pins,
+                                    uint32_t max) FSYS_NOEXCEPT;
 
 /** @} */
 

@@ -32,8 +32,8 @@ template <class F>
     }
 }
 
-// Every struct of the ABI is in its first version, so its first size is its size. A later version
-// keeps the first size here as a constant.
+// Of most structs of the ABI there is one version, so its first size is its size. One that grew has a
+// specialisation with the size it began with.
 template <class T>
 inline constexpr std::uint32_t kFirstSize = sizeof(T);
 

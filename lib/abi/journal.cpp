@@ -94,9 +94,29 @@ void write_report(const journal::RecoveryReport &from, fsys_journal_report *to) 
     report.epoch = from.epoch;
     report.scanned_bytes = from.scanned_bytes;
     report.records = from.records_in_tail;
+    report.rule = static_cast<std::uint32_t>(from.rule);
+    report.writer = from.writer ? 1 : 0;
+    report.proof_durable_lsn = from.proof_durable;
+    report.written_lsn = from.written;
     copy_text(from.kept_name, report.kept_name);
     copy_text(from.text, report.text);
     write_struct(report, to);
+}
+
+int give_pins(const std::map<std::string, journal::Pin> &pins, fsys_journal_pinned *ret,
+              std::uint32_t max) {
+    std::uint32_t n = 0;
+    for (const auto &[name, pin] : pins) {
+        if (n == max) {
+            break;
+        }
+        fsys_journal_pinned info{};
+        copy_text(name, info.name);
+        info.lsn = pin.lsn;
+        info.max_bytes = pin.max_bytes;
+        ret[n++] = info;
+    }
+    return static_cast<int>(pins.size());
 }
 
 namespace {
@@ -412,18 +432,6 @@ int fsys_journal_pins(fsys_journal *journal, fsys_journal_pinned *ret_pins, uint
         if (ret_pins == nullptr && max != 0) {
             return -EINVAL;
         }
-        const auto pins = j.pins();
-        std::uint32_t n = 0;
-        for (const auto &[name, pin] : pins) {
-            if (n == max) {
-                break;
-            }
-            fsys_journal_pinned info{};
-            copy_text(name, info.name);
-            info.lsn = pin.lsn;
-            info.max_bytes = pin.max_bytes;
-            ret_pins[n++] = info;
-        }
-        return static_cast<int>(pins.size());
+        return give_pins(j.pins(), ret_pins, max);
     });
 }

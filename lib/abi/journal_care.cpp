@@ -9,6 +9,27 @@
 
 using namespace libfsys;
 
+namespace {
+
+int give(const std::vector<journal::SegmentInfo> &segments, fsys_journal_segment *ret,
+         std::uint32_t max) {
+    for (std::size_t i = 0; i < segments.size() && i < max; ++i) {
+        const journal::SegmentInfo &from = segments[i];
+        fsys_journal_segment info{};
+        copy_text(from.name, info.name);
+        info.number = from.number;
+        info.epoch = from.epoch;
+        info.first_lsn = from.first;
+        info.end_lsn = from.end;
+        info.file_bytes = from.file_bytes;
+        info.sealed = from.sealed ? 1 : 0;
+        ret[i] = info;
+    }
+    return static_cast<int>(std::min<std::size_t>(segments.size(), INT32_MAX));
+}
+
+}  // namespace
+
 int fsys_journal_check(const char *path, uint32_t flags,
                        fsys_journal_report *ret_report) noexcept {
     return guarded([&]() -> int {
@@ -127,18 +148,61 @@ int fsys_journal_segments(fsys_journal *journal, fsys_journal_segment *ret_segme
             return -EINVAL;
         }
         const auto segments = call->segments();
-        for (std::size_t i = 0; i < segments.size() && i < max; ++i) {
-            const journal::SegmentInfo &from = segments[i];
-            fsys_journal_segment info{};
-            copy_text(from.name, info.name);
-            info.number = from.number;
-            info.epoch = from.epoch;
-            info.first_lsn = from.first;
-            info.end_lsn = from.end;
-            info.file_bytes = from.file_bytes;
-            info.sealed = from.sealed ? 1 : 0;
-            ret_segments[i] = info;
+        return give(segments, ret_segments, max);
+    });
+}
+
+int fsys_journal_explain(const char *path, uint64_t position,
+                         fsys_journal_finding *ret_finding) noexcept {
+    return guarded([&]() -> int {
+        if (path == nullptr || ret_finding == nullptr) {
+            return -EINVAL;
         }
-        return static_cast<int>(std::min<std::size_t>(segments.size(), INT32_MAX));
+        int code = check_size(ret_finding);
+        journal::Finding found;
+        if (code == 0) {
+            code = journal::explain(real_syscalls(), path, position, found);
+        }
+        if (code < 0) {
+            return code;
+        }
+        fsys_journal_finding finding{};
+        finding.state = static_cast<std::uint32_t>(found.state);
+        finding.rule = static_cast<std::uint32_t>(found.rule);
+        finding.writer = found.writer ? 1 : 0;
+        finding.start = found.start;
+        finding.end = found.end;
+        finding.length = found.length;
+        finding.epoch = found.epoch;
+        finding.file_offset = found.file_offset;
+        finding.proof_lsn = found.proof_at;
+        finding.proof_durable_lsn = found.proof_durable;
+        copy_text(found.segment, finding.segment_name);
+        copy_text(found.text, finding.text);
+        return write_struct(finding, ret_finding);
+    });
+}
+
+int fsys_journal_list_segments(const char *path, fsys_journal_segment *ret_segments,
+                               uint32_t max) noexcept {
+    return guarded([&]() -> int {
+        if (path == nullptr || (ret_segments == nullptr && max != 0)) {
+            return -EINVAL;
+        }
+        std::vector<journal::SegmentInfo> segments;
+        const int code = journal::list_segments(real_syscalls(), path, segments);
+        return code < 0 ? code : give(segments, ret_segments, max);
+    });
+}
+
+int fsys_journal_list_pins(const char *path, fsys_journal_pinned *ret_pins,
+                           uint32_t max) noexcept {
+    return guarded([&]() -> int {
+        if (path == nullptr || (ret_pins == nullptr && max != 0)) {
+            return -EINVAL;
+        }
+        std::map<std::string, journal::Pin> pins;
+        const int code = journal::list_pins(real_syscalls(), path, pins);
+        return code < 0 ? code : give_pins(pins, ret_pins, max);
     });
 }

@@ -4,6 +4,8 @@
 #pragma once
 
 #include <algorithm>
+#include <cstddef>
+#include <map>
 #include <string>
 
 #include "abi/guard.hpp"
@@ -12,9 +14,15 @@
 
 namespace libfsys {
 
+template <>
+inline constexpr std::uint32_t kFirstSize<fsys_journal_report> =
+    offsetof(fsys_journal_report, rule);
+
 // Options with defaults applied and ranges checked that the core does not check itself.
 int configure(const fsys_journal_options &o, journal::Options &options, Detail &detail);
 void write_report(const journal::RecoveryReport &from, fsys_journal_report *to);
+int give_pins(const std::map<std::string, journal::Pin> &pins, fsys_journal_pinned *ret,
+              std::uint32_t max);
 // Paths are opened from the working directory, which would lead out of a root.
 inline int check_path(const Engine &engine, const char *path) {
     return path == nullptr ? -EINVAL : engine.root_fd >= 0 ? -EOPNOTSUPP : 0;

@@ -11,55 +11,86 @@
 namespace libfsys::journal {
 namespace {
 
-void fill(RecoveryReport &report, const State &state) {
-    report = RecoveryReport{};
-    report.verdict = state.verdict;
-    report.first = state.first;
-    report.end = state.end;
-    report.damage_lsn = state.damage_lsn;
-    report.proof_lsn = state.tail.proof_at;
-    report.epoch = state.epoch;
-    report.scanned_bytes = state.scanned_bytes;
-    report.records_in_tail = state.tail.records;
-    report.text = state.text;
-    if (state.tail.torn) {
-        report.cut_from = state.end;
-        report.cut_to = std::max(state.end, state.tail.keep_to);
-    }
-}
-
-void found(VerifyReport &report, Lsn at, const std::string &text) {
+void found(VerifyReport &report, Lsn at, Rule rule, const std::string &text) {
     report.recovery.verdict = Verdict::damaged;
+    report.recovery.rule = rule;
     report.recovery.damage_lsn = at;
     report.recovery.text = text;
 }
 
+// Beside a writer: every frame below what was durable when the check began.
+void verify_beside_writer(Syscalls &sys, const std::string &path, VerifyReport &ret) {
+    std::unique_ptr<Reader> reader;
+    ret.code = Reader::open(sys, path, 0, Bound::durable, &ret.recovery, reader);
+    const Lsn end = ret.recovery.end;
+    Record record;
+    while (ret.code == 0 && reader->position() < end) {
+        switch (reader->next(record)) {
+        case Got::record:
+            ++ret.records;
+            ret.bytes += record.length;
+            break;
+        case Got::damaged:
+            found(ret, record.start, Rule::writer,
+                  say("no good frame at LSN %llu, which the writer calls durable",
+                      static_cast<unsigned long long>(record.start)));
+            return;
+        case Got::error: ret.code = reader->code(); break;
+        case Got::end: return;
+        case Got::gap:
+        case Got::epoch_changed: break;
+        }
+    }
+    if (ret.code < 0) {
+        ret.recovery.verdict = Verdict::io_error;
+    }
+}
+
 }  // namespace
 
-int dry_run(Syscalls &sys, const std::string &path, RecoveryReport &ret) {
-    Store store(sys);
-    const int code = store.open_dir(path, false);
-    if (code < 0) {
-        return code;
+RecoveryReport RecoveryReport::of(const State &state) {
+    RecoveryReport report;
+    report.verdict = state.verdict;
+    report.rule = state.rule;
+    report.first = state.first;
+    report.end = state.end;
+    report.written = state.end;
+    report.damage_lsn = state.damage_lsn;
+    report.proof_lsn = state.tail.proof_at;
+    report.proof_durable = state.tail.proof_durable;
+    report.epoch = state.epoch;
+    report.scanned_bytes = state.scanned_bytes;
+    report.records_in_tail = state.tail.records;
+    report.text = state.text;
+    if (state.verdict == Verdict::torn) {
+        report.cut_from = state.end;
+        report.cut_to = std::max(state.end, state.tail.keep_to);
     }
-    const State state = examine(store);
-    fill(ret, state);
-    return state.verdict == Verdict::io_error  ? state.code
-           : state.verdict == Verdict::damaged ? kCorrupt
-           : state.verdict == Verdict::fresh   ? -ENOENT
-                                               : 0;
+    return report;
+}
+
+int dry_run(Syscalls &sys, const std::string &path, RecoveryReport &ret) {
+    std::unique_ptr<Reader> reader;
+    const int code = Reader::open(sys, path, 0, Bound::durable, &ret, reader);
+    return code == 0 && ret.verdict == Verdict::damaged ? kCorrupt : code;
 }
 
 void verify(Syscalls &sys, const std::string &path, VerifyReport &ret) {
     ret = VerifyReport{};
     Store store(sys);
     ret.code = store.open_dir(path, false);
-    if (ret.code < 0) {
+    const int alive = ret.code < 0 ? ret.code : store.writer_alive();
+    if (alive < 0) {
+        ret.code = alive;
         ret.recovery.verdict = Verdict::io_error;
         return;
     }
+    if (alive > 0) {
+        verify_beside_writer(sys, path, ret);
+        return;
+    }
     const State state = examine(store);
-    fill(ret.recovery, state);
+    ret.recovery = RecoveryReport::of(state);
     ret.code = state.code;
     if (state.verdict == Verdict::io_error || state.verdict == Verdict::damaged ||
         state.verdict == Verdict::fresh) {
@@ -77,7 +108,8 @@ void verify(Syscalls &sys, const std::string &path, VerifyReport &ret) {
             code = bytes.open(store, file.name, true);
         }
         if (code == -EBADMSG) {
-            found(ret, file.first_lsn, "the header block of " + file.name + " does not check");
+            found(ret, file.first_lsn, Rule::structure,
+                  "the header block of " + file.name + " does not check");
             return;
         }
         if (code < 0) {
@@ -90,7 +122,8 @@ void verify(Syscalls &sys, const std::string &path, VerifyReport &ret) {
             header.uuid != state.uuid ||
             (i != 0 && (header.prev_number != before.number || header.prev_crc != before.crc ||
                         header.prev_epoch != before.epoch || header.epoch < before.epoch))) {
-            found(ret, file.first_lsn, "segment " + file.name + " is not what its place asks for");
+            found(ret, file.first_lsn, Rule::structure,
+                  "segment " + file.name + " is not what its place asks for");
             return;
         }
         before = header;
@@ -106,7 +139,8 @@ void verify(Syscalls &sys, const std::string &path, VerifyReport &ret) {
                 return;
             }
             if (step != Step::frame && step != Step::gap) {
-                found(ret, at,
+                // The end of the last one was judged above, so this one has a successor.
+                found(ret, at, Rule::successor,
                       "at LSN " + std::to_string(at) + " in " + file.name + ": " + step_text(step));
                 return;
             }

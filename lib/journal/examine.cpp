@@ -13,9 +13,7 @@
 #include "journal/scan.hpp"
 
 namespace libfsys::journal {
-namespace {
 
-std::string say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 std::string say(const char *format, ...) {
     char text[512];
     va_list args;
@@ -25,19 +23,23 @@ std::string say(const char *format, ...) {
     return text;
 }
 
+namespace {
+
 using ull = unsigned long long;
 
-void damage(State &state, Lsn at, std::string text) {
+void damage(State &state, Lsn at, std::string text, Rule rule = Rule::structure) {
     if (state.verdict == Verdict::damaged || state.verdict == Verdict::io_error) {
         return;
     }
     state.verdict = Verdict::damaged;
+    state.rule = rule;
     state.damage_lsn = at;
     state.text = std::move(text);
 }
 
 void io_error(State &state, int code, const std::string &what) {
     state.verdict = Verdict::io_error;
+    state.rule = Rule::none;
     state.code = code;
     state.text = "cannot read " + what;
 }
@@ -150,19 +152,23 @@ void judge_end(Store &store, State &state) {
                say("at LSN %llu: %s; the frame at LSN %llu proves that everything below %llu had "
                    "been durable",
                    ull{tail.bad_at}, step_text(tail.reason), ull{tail.proof_at},
-                   ull{tail.proof_durable}));
+                   ull{tail.proof_durable}),
+               Rule::frame);
     } else if (tail.damaged) {
         damage(state, tail.end,
                say("the log ends at LSN %llu (%s); the watermark proves that everything below "
                    "%llu had been durable",
-                   ull{tail.end}, step_text(tail.reason), ull{tail.proof_durable}));
+                   ull{tail.end}, step_text(tail.reason), ull{tail.proof_durable}),
+               Rule::watermark);
     } else if (tail.torn) {
         state.verdict = Verdict::torn;
+        state.rule = tail.bad_at == tail.end ? Rule::unproved : Rule::group;
         state.text = say("torn tail: the log ends at LSN %llu, then comes %s; nothing behind it "
                          "had been acknowledged",
                          ull{tail.end}, step_text(tail.reason));
     } else {
         state.verdict = Verdict::clean;
+        state.rule = Rule::end;
         state.text = say("the log ends at LSN %llu", ull{tail.end});
     }
 }
@@ -219,8 +225,11 @@ State examine(Store &store) {
         if (state.slot.durable_lsn > state.slot.trim_lsn) {
             damage(state, state.slot.trim_lsn,
                    say("no segment is left, but LSN %llu to %llu had been durable",
-                       ull{state.slot.trim_lsn}, ull{state.slot.durable_lsn}));
+                       ull{state.slot.trim_lsn}, ull{state.slot.durable_lsn}),
+                   Rule::watermark);
+            state.tail.proof_durable = state.slot.durable_lsn;
         } else {
+            state.rule = Rule::end;
             state.text = "an empty journal";
         }
         return state;

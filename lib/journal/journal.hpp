@@ -94,11 +94,17 @@ struct RecoveryReport {
     Lsn cut_to = 0;
     Lsn damage_lsn = 0;
     Lsn proof_lsn = 0;     // frame that proves the damage, 0: the watermark, or none
+    Lsn proof_durable = 0; // through here all had been durable, says the proof
+    Lsn written = 0;       // `end`, or the written frontier of a writer
+    Rule rule = Rule::none;
+    bool writer = false;   // one has it open
     std::uint64_t epoch = 0;
     std::uint64_t scanned_bytes = 0;
     std::uint64_t records_in_tail = 0;  // whole records in the segment that was scanned
     std::string kept_name;
     std::string text;
+
+    static RecoveryReport of(const State &state);
 };
 
 struct Frontier {
@@ -131,6 +137,8 @@ struct Pin {
     Lsn lsn = 0;
     std::uint64_t max_bytes = 0;  // 0: no cap
 };
+// The file of pins. 0, also when there is none; -EBADMSG when it does not check.
+int read_pins(Store &store, std::map<std::string, Pin> &ret);
 
 inline constexpr unsigned kAppendNonblock = 1;   // -EAGAIN instead of waiting for buffer room
 inline constexpr unsigned kAppendEmergency = 2;  // may use the reserve
@@ -298,7 +306,6 @@ private:
     int drop_front(Lsn below);
     int complete_header(Live &live);
     int save_pins();
-    int load_pins();
     Lsn pin_floor(Lsn below);
 
     Store store_;

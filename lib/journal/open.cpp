@@ -104,14 +104,7 @@ int Journal::recover(RecoveryReport &report) {
         return code == -EAGAIN ? kLocked : code;
     }
     const State state = examine(store_);
-    report.verdict = state.verdict;
-    report.text = state.text;
-    report.first = state.first;
-    report.end = state.end;
-    report.damage_lsn = state.damage_lsn;
-    report.proof_lsn = state.tail.proof_at;
-    report.scanned_bytes = state.scanned_bytes;
-    report.records_in_tail = state.tail.records;
+    report = RecoveryReport::of(state);
     if (state.verdict == Verdict::io_error) {
         return state.code;
     }
@@ -137,7 +130,7 @@ int Journal::recover(RecoveryReport &report) {
             code = cut_tail(state, report);
         }
         if (code == 0) {
-            code = load_pins();
+            code = read_pins(store_, pins_);
         }
     }
     if (code < 0) {
@@ -186,8 +179,6 @@ int Journal::cut_tail(const State &state, RecoveryReport &report) {
         }
     }
     if (state.tail.torn) {
-        report.cut_from = end;
-        report.cut_to = std::max(end, state.tail.keep_to);
         for (const auto &segment : state.chain) {
             const Lsn from = std::max(end, segment.file.first_lsn);
             const Lsn to = &segment == &state.chain.back() ? state.tail.keep_to

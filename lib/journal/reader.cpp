@@ -60,7 +60,11 @@ int Reader::open(Syscalls &sys, const std::string &path, Lsn from, Bound bound,
         if (report != nullptr) {
             *report = RecoveryReport{};
             report->verdict = Verdict::clean;
+            report->rule = Rule::writer;
+            report->writer = true;
+            report->first = reader->live_->first.load(std::memory_order_acquire);
             report->end = reader->live_->durable.load(std::memory_order_acquire);
+            report->written = reader->live_->written.load(std::memory_order_acquire);
             report->epoch = reader->live_->epoch.load(std::memory_order_acquire);
             report->text = "a writer has the journal open";
         }
@@ -68,14 +72,7 @@ int Reader::open(Syscalls &sys, const std::string &path, Lsn from, Bound bound,
     } else {
         const State state = examine(reader->store_);
         if (report != nullptr) {
-            *report = RecoveryReport{};
-            report->verdict = state.verdict;
-            report->first = state.first;
-            report->end = state.end;
-            report->damage_lsn = state.damage_lsn;
-            report->proof_lsn = state.tail.proof_at;
-            report->epoch = state.epoch;
-            report->text = state.text;
+            *report = RecoveryReport::of(state);
         }
         if (state.verdict == Verdict::io_error) {
             return state.code;

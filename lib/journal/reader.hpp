@@ -87,7 +87,7 @@ private:
     int code_ = 0;
 };
 
-// -- whole-directory checks (check.cpp)
+// -- whole-directory checks (check.cpp, explain.cpp)
 
 struct VerifyReport {
     RecoveryReport recovery;  // verdict, first, end ...
@@ -98,6 +98,23 @@ struct VerifyReport {
 void verify(Syscalls &sys, const std::string &path, VerifyReport &ret);
 // The verdict that opening would come to. Changes nothing.
 int dry_run(Syscalls &sys, const std::string &path, RecoveryReport &ret);
+
+// What lies at a position, and which rule says so.
+struct Finding {
+    // The values are those of FSYS_JOURNAL_AT_*.
+    enum State { nothing, record, pad, trimmed, end_of_log, torn, damaged };
+    State state = nothing;
+    Rule rule = Rule::none;
+    bool writer = false;
+    Lsn start = 0, end = 0;
+    std::uint64_t length = 0, epoch = 0, file_offset = 0;
+    Lsn proof_at = 0, proof_durable = 0;
+    std::string segment, text;
+};
+int explain(Syscalls &sys, const std::string &path, Lsn at, Finding &ret);
+// Of a journal that is not open here. kCorrupt where a header, or the file of pins, does not check.
+int list_segments(Syscalls &sys, const std::string &path, std::vector<SegmentInfo> &ret);
+int list_pins(Syscalls &sys, const std::string &path, std::map<std::string, Pin> &ret);
 
 struct SalvageReport {
     std::uint64_t records = 0;

@@ -93,6 +93,14 @@ Tail scan_tail(SegmentBytes &bytes, const SegmentShape &shape, Lsn group_start, 
 
 enum class Verdict { fresh, clean, torn, damaged, io_error };
 
+// What a verdict rests on; the values are those of FSYS_JOURNAL_RULE_*.
+enum class Rule {
+    none, end, unproved, group, frame, watermark, successor, structure, trimmed, writer
+};
+
+// A sentence, cut at 511 bytes.
+std::string say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
 struct ChainSegment {
     SegmentFile file;
     bool has_header = false;
@@ -102,6 +110,7 @@ struct ChainSegment {
 // What a directory holds, as recovery sees it.
 struct State {
     Verdict verdict = Verdict::fresh;
+    Rule rule = Rule::none;
     int code = 0;        // of an io_error
     std::string text;    // a sentence: what was found where
     Listing listing;

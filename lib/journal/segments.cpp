@@ -212,9 +212,9 @@ int Journal::save_pins() {
         body + "crc " + std::to_string(crc32c(0xffffffffu, body.data(), body.size())) + "\n");
 }
 
-int Journal::load_pins() {
+int read_pins(Store &store, std::map<std::string, Pin> &ret) {
     std::string text;
-    const int code = store_.read_small(kPinsName, text);
+    const int code = store.read_small(kPinsName, text);
     if (code == -ENOENT) {
         return 0;
     }
@@ -231,7 +231,7 @@ int Journal::load_pins() {
     std::string name;
     Pin pin;
     while (lines >> name >> pin.lsn >> pin.max_bytes) {
-        pins_[name] = pin;
+        ret[name] = pin;
     }
     return 0;
 }

@@ -8,12 +8,18 @@ import subprocess
 
 import support
 
+JOURNAL_COMMANDS = ("append", "cat", "tail", "dump", "ls", "stat", "verify", "explain", "trim", "snapshot",
+                    "salvage")
+PIN_COMMANDS = ("list", "add", "remove")
 COMMANDS = ("demo", "journal", "probe", "copy", "bench")
+ALL_COMMANDS = tuple((name,) for name in COMMANDS) + \
+    tuple(("journal", name) for name in JOURNAL_COMMANDS + ("pins",)) + \
+    tuple(("journal", "pins", name) for name in PIN_COMMANDS)
 
 
 class Help(support.Case):
     def test_every_command_has_help_with_examples(self):
-        for args in (["--help"], ["-h"], *([name, "--help"] for name in COMMANDS)):
+        for args in (["--help"], ["-h"], *([*names, "--help"] for names in ALL_COMMANDS)):
             with self.subTest(args=args):
                 done = self.succeed(*args)
                 self.assertEqual(done.stderr, "")
@@ -26,21 +32,26 @@ class Help(support.Case):
         text = self.succeed("--help").stdout
         for name in COMMANDS:
             self.assertRegex(text, rf"(?m)^  {name} ")
+        text = self.succeed("journal", "--help").stdout
+        for name in JOURNAL_COMMANDS + ("pins",):
+            self.assertRegex(text, rf"(?m)^  {name} ")
 
     def test_documented_options_exist(self):
-        for name in COMMANDS:
-            text = self.succeed(name, "--help").stdout
-            for option in re.findall(r"(?m)^  (--[a-z-]+)", text):
+        for names in ALL_COMMANDS:
+            text = self.succeed(*names, "--help").stdout
+            for option in re.findall(r"(?m)^  (?:-\w,)?(--[a-z-]+)", text):
+                if option == "--help":
+                    continue
                 # A known option without what it needs is a different complaint.
-                done = support.run(name, option, "--no-such-option")
+                done = support.run(*names, option, "--no-such-option")
                 self.assertEqual(done.returncode, 2)
                 self.assertNotIn(f"not expected: {option}", done.stderr)
 
     def test_examples_parse(self):
-        for name in COMMANDS:
-            text = self.succeed(name, "--help").stdout.split("Examples:")[1]
-            for line in re.findall(r"(?m)^  fsys (.*)$", text):
-                words = re.split(r"\s{2,}|\s\|", line)[0].split()
+        for names in ALL_COMMANDS:
+            text = self.succeed(*names, "--help").stdout.split("Examples:")[1]
+            for line in re.findall(r"(?m)^  (?:.*\| )?fsys (.*)$", text):
+                words = re.split(r"\s{2,}|\s[|<&]", line)[0].split()
                 # --help after it makes the parser judge the rest and run nothing.
                 self.succeed(*words, "--help")
 
@@ -85,6 +96,18 @@ class Refusals(support.Case):
             (["bench", "--workload", "read", "--overwrite"], "--overwrite"),
             (["bench", "--size", "1K", "--block", "4K"], "--size"),
             (["bench", "--seconds", "0"], "--seconds"),
+            (["journal"], "subcommand"),
+            (["journal", "append"], "JOURNAL"),
+            (["journal", "append", "j", "--commit", "never"], "never"),
+            (["journal", "append", "j", "--commit", "0"], "'0'"),
+            (["journal", "append", "j", "--threads", "0"], "--threads"),
+            (["journal", "tail", "j", "--durable", "--written"], "--written"),
+            (["journal", "explain", "j"], "LSN"),
+            (["journal", "explain", "j", "-5"], "-5"),
+            (["journal", "trim", "j", "ten"], "ten"),
+            (["journal", "pins", "j"], "j"),
+            (["journal", "pins", "add", "j", "name"], "LSN"),
+            (["journal", "snapshot", "j"], "TARGET"),
         ]
         for args, says in lines:
             with self.subTest(args=args):

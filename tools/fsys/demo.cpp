@@ -7,6 +7,7 @@
 #include "engine.hpp"
 #include "failure.hpp"
 #include "interrupt.hpp"
+#include "journal_handle.hpp"
 #include "terminal.hpp"
 #include "units.hpp"
 
@@ -224,12 +225,12 @@ public:
         const std::uint64_t kill_at = all * (35 + dice() % 31) / 100;
         const auto write = [&] { demo_write(place_.path(), input_, memory_, options_.threads); };
         const auto check = [&] { demo_check(place_.path(), input_, memory_); };
-        killed_ = phase("committing", write, kill_at, &first_);
-        phase("checking", check, UINT64_MAX, nullptr);
+        killed_ = phase("committing", all, write, kill_at, &first_);
+        phase("checking", promised(), check, UINT64_MAX, nullptr);
         after_kill_ = checked();
         memory_->next.store(0);
-        phase("committing", write, UINT64_MAX, &second_);
-        phase("checking", check, UINT64_MAX, nullptr);
+        phase("committing", all - after_kill_.recovered, write, UINT64_MAX, &second_);
+        phase("checking", all, check, UINT64_MAX, nullptr);
         at_end_ = checked();
         progress_.clear();
         if (at_end_.recovered != all) {
@@ -243,11 +244,12 @@ public:
 
 private:
     // Runs a child; kills it when `kill_at` commits are acknowledged. True when it was killed.
-    bool phase(const char *name, const std::function<void()> &body, std::uint64_t kill_at,
-               Writing *writing)
+    bool phase(const char *name, std::uint64_t total, const std::function<void()> &body,
+               std::uint64_t kill_at, Writing *writing)
     {
         const std::uint64_t before = promised();
-        progress_.phase(name, 0, input_.pieces.size());
+        memory_->progress.store(0);
+        progress_.phase(name, 0, total, "records");
         Child child(*memory_.operator->(), body);
         while (!child.ended()) {
             if (memory_->acknowledged.load() >= kill_at) {
@@ -259,7 +261,7 @@ private:
                 progress_.clear();
                 throw Interrupted{signal, "the writer was stopped"};
             }
-            progress_.draw(0, memory_->acknowledged.load());
+            progress_.draw(0, memory_->progress.load());
             usleep(kill_at == UINT64_MAX ? 10'000 : 500);
         }
         const bool was_killed = memory_->acknowledged.load() >= kill_at && child.failed();
@@ -328,17 +330,6 @@ private:
     Checking after_kill_, at_end_;
 };
 
-const char *verdict_name(std::uint64_t verdict)
-{
-    switch (verdict) {
-    case FSYS_JOURNAL_FRESH: return "fresh";
-    case FSYS_JOURNAL_CLEAN: return "clean";
-    case FSYS_JOURNAL_TORN: return "torn";
-    case FSYS_JOURNAL_DAMAGED: return "damaged";
-    default: return "io_error";
-    }
-}
-
 std::string Demo::text() const
 {
     const bool on = colours(STDOUT_FILENO);
@@ -406,7 +397,7 @@ nlohmann::json Demo::json() const
             {"acknowledged_before_kill", first_.commits},
             {"recovered", after_kill_.recovered},
             {"recovered_unacknowledged", after_kill_.unacknowledged},
-            {"recovery_verdict", verdict_name(after_kill_.verdict)},
+            {"recovery_verdict", verdict_name(static_cast<std::uint32_t>(after_kill_.verdict))},
             {"recovery_seconds", static_cast<double>(after_kill_.open_ns) / 1e9},
             {"committed_after", second_.commits},
             {"records_at_end", at_end_.recovered},

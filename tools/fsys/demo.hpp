@@ -55,6 +55,7 @@ struct DemoShared {
 
     std::atomic<std::uint64_t> next{0};          // piece to be taken by a writer thread
     std::atomic<std::uint64_t> acknowledged{0};  // commits that returned 0
+    std::atomic<std::uint64_t> progress{0};      // records done in this phase
     std::atomic<std::uint64_t> started_ns{0};    // when the first commit began
     std::atomic<std::uint64_t> syncs{0};         // of the running writer, as last seen
     std::atomic<std::uint64_t> direct{0};

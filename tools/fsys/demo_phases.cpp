@@ -5,6 +5,7 @@
 #include "demo.hpp"
 #include "engine.hpp"
 #include "interrupt.hpp"
+#include "journal_handle.hpp"
 
 #include <fsys/journal.h>
 
@@ -30,39 +31,13 @@ std::uint64_t now_ns()
     return static_cast<std::uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count());
 }
 
-class OpenJournal {
-public:
-    OpenJournal(Engine &engine, const std::string &path, fsys_journal_report &report)
-    {
-        char text[256] = "";
-        fsys_journal_options options{};
-        options.struct_size = sizeof options;
-        options.segment_bytes = std::uint64_t{8} << 20;
-        options.error_text = text;
-        options.error_text_size = sizeof text;
-        report = {};
-        report.struct_size = sizeof report;
-        const int code =
-            fsys_journal_open(engine.handle(), path.c_str(), &options, &report, &journal_);
-        if (code < 0) {
-            throw Failure("cannot open the journal", path, code).hint(text);
-        }
-    }
-    ~OpenJournal()
-    {
-        if (journal_ != nullptr) {
-            fsys_journal_close(journal_);
-        }
-    }
-    OpenJournal(const OpenJournal &) = delete;
-    OpenJournal &operator=(const OpenJournal &) = delete;
-
-    fsys_journal *get() const { return journal_; }
-    int close() { return fsys_journal_close(std::exchange(journal_, nullptr)); }
-
-private:
-    fsys_journal *journal_ = nullptr;
-};
+// Small segments, so that the demo crosses from one to the next.
+fsys_journal_options demo_journal()
+{
+    fsys_journal_options options{};
+    options.segment_bytes = std::uint64_t{8} << 20;
+    return options;
+}
 
 // Bytes of a piece of a source file as they are now; fewer when the file has become shorter.
 std::size_t read_piece(const DemoFile &file, const DemoPiece &piece, char *to)
@@ -136,8 +111,7 @@ void demo_write(const std::string &path, const DemoInput &input, const DemoMemor
                 std::uint32_t threads)
 {
     Engine engine({});
-    fsys_journal_report report;
-    OpenJournal journal(engine, path, report);
+    JournalHandle journal(engine, path, demo_journal());
     note_counters(journal.get(), *memory.operator->());
     memory->started_ns.store(now_ns());
 
@@ -170,6 +144,7 @@ void demo_write(const std::string &path, const DemoInput &input, const DemoMemor
             // From here on the record was promised: whatever happens to this process, it is there.
             memory.lsn(at).store(lsn);
             memory->acknowledged.fetch_add(1);
+            memory->progress.fetch_add(1);
             memory->latency[index].record(now_ns() - start);
             if (index == 0 && done % 16 == 0) {
                 note_counters(journal.get(), *memory.operator->());
@@ -204,9 +179,10 @@ void demo_check(const std::string &path, const DemoInput &input, const DemoMemor
 {
     Engine engine({});
     DemoShared &shared = *memory.operator->();
-    fsys_journal_report report;
+    fsys_journal_report report{};
+    report.struct_size = sizeof report;
     const std::uint64_t start = now_ns();
-    OpenJournal journal(engine, path, report);
+    JournalHandle journal(engine, path, demo_journal(), &report);
     shared.open_ns = now_ns() - start;
     shared.verdict = report.verdict;
     shared.cut_bytes = report.cut_to - report.cut_from;
@@ -269,6 +245,7 @@ void demo_check(const std::string &path, const DemoInput &input, const DemoMemor
             ++shared.changed;
         }
         ++shared.recovered;
+        shared.progress.fetch_add(1);
     }
     fsys_journal_reader_close(reader);
     for (std::size_t at = 0; at < input.pieces.size(); ++at) {

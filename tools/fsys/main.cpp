@@ -9,26 +9,21 @@
 #include "failure.hpp"
 #include "interrupt.hpp"
 #include "journal.hpp"
+#include "options.hpp"
 #include "terminal.hpp"
 #include "units.hpp"
 
 #include <CLI/CLI.hpp>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cstdio>
 #include <functional>
-#include <map>
 #include <new>
 #include <string_view>
 
 namespace cli {
 
 namespace {
-
-constexpr const char *kExitCodes = R"(
-Exit status: 0 success, 1 failure, 2 unusable command line, 128 + n stopped by signal n.
-Sizes are bytes or a number with K, M, G or T (powers of 1024).)";
 
 constexpr const char *kMainExamples = R"(
 Examples:
@@ -128,19 +123,6 @@ Examples:
   fsys demo --dir /mnt/disk/journal ~/mail
   fsys demo --json | jq .commits_per_second)";
 
-constexpr const char *kJournalText =
-    R"(Looks at, fills and saves journals.
-
-verify reads every frame and changes nothing. Its exit status is 0 for a clean or empty journal,
-1 for a torn tail (bytes that were never acknowledged), 2 for damage, 3 when it cannot be read.)";
-
-constexpr const char *kJournalExamples = R"(
-Examples:
-  fsys journal append /var/lib/app/wal --commit each
-  fsys journal cat /var/lib/app/wal --follow
-  fsys journal verify /var/lib/app/wal
-  fsys journal salvage /var/lib/app/wal /var/lib/app/saved)";
-
 // Usage first, then what it is, then the options; one blank line between.
 class HelpFormatter : public CLI::Formatter {
 public:
@@ -181,62 +163,6 @@ nlohmann::json version_json()
             {"header", fmt::format("{}.{}.{}", FSYS_VERSION_MAJOR, FSYS_VERSION_MINOR,
                                    FSYS_VERSION_PATCH)},
             {"library", fsys_version_string()}};
-}
-
-void add_size(CLI::App &app, const char *name, std::uint64_t &value, const char *description)
-{
-    app.add_option_function<std::string>(
-           name, [name, &value](const std::string &text) { value = parse_size(name, text); },
-           description)
-        ->type_name("SIZE")
-        ->take_last();
-}
-
-void add_backend(CLI::App &app, std::string &value)
-{
-    app.add_option("--backend", value, "auto (default), io_uring or threads")
-        ->type_name("NAME")
-        ->take_last()
-        ->check([](const std::string &text) {
-            return text == "auto" || text == "io_uring" || text == "threads"
-                       ? std::string()
-                       : fmt::format("'{}' is not auto, io_uring or threads", text);
-        });
-}
-
-void add_progress(CLI::App &app, ProgressMode &mode)
-{
-    app.add_option_function<std::string>(
-           "--progress",
-           [&mode](const std::string &text) {
-               const std::map<std::string, ProgressMode> modes{{"auto", ProgressMode::kAuto},
-                                                               {"always", ProgressMode::kAlways},
-                                                               {"never", ProgressMode::kNever}};
-               const auto found = modes.find(text);
-               if (found == modes.end()) {
-                   throw CLI::ValidationError(
-                       "--progress", fmt::format("'{}' is not auto, always or never", text));
-               }
-               mode = found->second;
-           },
-           "auto (default: on a terminal), always or never")
-        ->type_name("WHEN")
-        ->take_last();
-}
-
-template <typename T>
-CLI::Option *add_number(CLI::App &app, const char *name, T &value, T least, T most,
-                        const char *description)
-{
-    return app.add_option(name, value, description)
-        ->type_name("N")
-        ->take_last()
-        ->check([least, most](const std::string &text) {
-            T number{};
-            return CLI::detail::lexical_cast(text, number) && number >= least && number <= most
-                       ? std::string()
-                       : fmt::format("takes {} to {}, not '{}'", least, most, text);
-        });
 }
 
 // Progress and colours go to stderr, so the result of a redirected stdout stays clean; a result
@@ -361,13 +287,6 @@ int command_line(int argc, char **argv)
     ProgressMode bench_progress = ProgressMode::kAuto;
     CLI::App *bench = app.add_subcommand("bench", "measure a workload against pread and pwrite");
     bench->add_option("FILE", bench_options.file, "the file to use (default: a scratch file)");
-    const auto one_of = [](std::vector<std::string> names) {
-        return [names = std::move(names)](const std::string &text) {
-            return std::find(names.begin(), names.end(), text) != names.end()
-                       ? std::string()
-                       : fmt::format("'{}' is not one of {}", text, fmt::join(names, ", "));
-        };
-    };
     bench->add_option("--workload", bench_options.workload, "see above")
         ->type_name("NAME")
         ->take_last()
@@ -415,33 +334,7 @@ int command_line(int argc, char **argv)
     add_progress(*demo, demo_options.progress);
     demo->add_flag("--json", demo_options.json, "one JSON document on standard output");
 
-    JournalOptions journal_options;
-    CLI::App *journal = app.add_subcommand("journal", "look at, fill and save journals");
-    journal->require_subcommand(1);
-    const auto journal_command = [&](const char *name, const char *description) {
-        CLI::App *command = journal->add_subcommand(name, description);
-        command->set_help_flag("-h,--help", "print this help and exit");
-        command->add_option("JOURNAL", journal_options.path, "its directory")->required();
-        command->add_flag("--json", journal_options.json, "JSON on standard output");
-        return command;
-    };
-    CLI::App *journal_verify = journal_command("verify", "check every frame");
-    CLI::App *journal_cat = journal_command("cat", "print the records, a newline behind each");
-    journal_cat->add_option("--from", journal_options.from, "only records above this LSN")
-        ->type_name("LSN")
-        ->take_last();
-    journal_cat->add_flag("-f,--follow", journal_options.follow,
-                          "beside a running writer: wait for more");
-    journal_cat->add_flag("--written", journal_options.written,
-                          "do not wait until they are durable");
-    CLI::App *journal_append = journal_command("append", "the lines of standard input, as records");
-    journal_append->add_option("--commit", journal_options.commit, "each line, or at the end (default)")
-        ->type_name("WHEN")
-        ->take_last()
-        ->check(one_of({"each", "end"}));
-    CLI::App *journal_salvage = journal_command("salvage", "copy what can be read to a new journal");
-    journal_salvage->add_option("TARGET", journal_options.target, "absent or empty directory")
-        ->required();
+    const JournalCommands journal(app);
 
     struct Texts {
         CLI::App *command;
@@ -451,8 +344,7 @@ int command_line(int argc, char **argv)
     for (const Texts &texts : {Texts{probe, kProbeText, kProbeExamples},
                                Texts{copy, kCopyText, kCopyExamples},
                                Texts{bench, kBenchText, kBenchExamples},
-                               Texts{demo, kDemoText, kDemoExamples},
-                               Texts{journal, kJournalText, kJournalExamples}}) {
+                               Texts{demo, kDemoText, kDemoExamples}}) {
         texts.command->group("Commands");
         texts.command->set_help_flag("-h,--help", "print this help and exit");
         texts.command->footer(std::string(texts.examples) + "\n" + kExitCodes);
@@ -464,12 +356,12 @@ int command_line(int argc, char **argv)
         for (const Texts &texts : {Texts{probe, kProbeText, kProbeExamples},
                                    Texts{copy, kCopyText, kCopyExamples},
                                    Texts{bench, kBenchText, kBenchExamples},
-                                   Texts{demo, kDemoText, kDemoExamples},
-                                   Texts{journal, kJournalText, kJournalExamples}}) {
+                                   Texts{demo, kDemoText, kDemoExamples}}) {
             if (texts.command->parsed()) {
                 texts.command->description(texts.description);
             }
         }
+        journal.describe();
         fmt::print("{}\n", app.help());
         return finish(kOk);
     } catch (const CLI::ParseError &error) {
@@ -507,14 +399,8 @@ int command_line(int argc, char **argv)
     if (demo->parsed()) {
         return run([&] { return run_demo(demo_options); }, "demo", demo_options.json);
     }
-    for (const auto &[command, work] : {std::pair{journal_verify, &run_journal_verify},
-                                        std::pair{journal_cat, &run_journal_cat},
-                                        std::pair{journal_append, &run_journal_append},
-                                        std::pair{journal_salvage, &run_journal_salvage}}) {
-        if (command->parsed()) {
-            return run([&, work = work] { return work(journal_options); },
-                       "journal " + command->get_name(), journal_options.json);
-        }
+    if (journal.parsed()) {
+        return run([&] { return journal.run(); }, journal.name(), journal.json());
     }
     print_error("a command is needed: demo, journal, probe, copy or bench");
     fmt::print(stderr, "Try 'fsys --help'.\n");

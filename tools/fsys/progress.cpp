@@ -23,8 +23,10 @@ Progress::Progress(ProgressMode mode)
 {
 }
 
-void Progress::phase(std::string name, std::uint64_t total_bytes, std::uint64_t total_files)
+void Progress::phase(std::string name, std::uint64_t total_bytes, std::uint64_t total_files,
+                     const char *things)
 {
+    things_ = things;
     phase_ = std::move(name);
     total_bytes_ = total_bytes;
     total_files_ = total_files;
@@ -54,10 +56,27 @@ void Progress::draw(std::uint64_t bytes, std::uint64_t files, bool now)
         fraction > 0.01 && seconds > 0.3
             ? clock_seconds(seconds * (1 - fraction) / fraction)
             : std::string("--:--");
-    const std::string text = fmt::format(
-        " {:3.0f}%  {:>9} of {}  {}/{} files  {:>11}  ETA {}", fraction * 100, human_bytes(bytes),
-        human_bytes(total_bytes_), human_count(files), human_count(total_files_),
-        human_rate(rate), eta);
+    std::string text;
+    if (total_bytes_ == 0 && total_files_ == 0) {
+        put(fmt::format("{}  {}  {}", phase_, human_bytes(bytes),
+                        human_rate(seconds > 0 ? static_cast<double>(bytes) / seconds : 0)));
+        return;
+    }
+    if (total_bytes_ != 0) {
+        text = fmt::format(" {:3.0f}%  {:>9} of {}", fraction * 100, human_bytes(bytes),
+                           human_bytes(total_bytes_));
+    } else {
+        text = fmt::format(" {:3.0f}%", fraction * 100);
+    }
+    if (total_files_ != 0) {
+        text += fmt::format("  {}/{} {}", human_count(files), human_count(total_files_), things_);
+    }
+    text += total_bytes_ != 0
+                ? fmt::format("  {:>11}", human_rate(rate))
+                : fmt::format("  {:>9}/s", human_count(static_cast<std::uint64_t>(
+                                               seconds > 0 ? static_cast<double>(files) / seconds
+                                                           : 0)));
+    text += "  ETA " + eta;
     const int room = (in_place_ ? terminal_width(STDERR_FILENO) : 100) - 1;
     const int used = static_cast<int>(phase_.size() + text.size()) + 3;
     const int width = std::min(30, room - used);

@@ -21,8 +21,10 @@ public:
 
     bool shown() const { return shown_; }
 
-    // Starts counting time, rate and ETA anew: "copy", "verify".
-    void phase(std::string name, std::uint64_t total_bytes, std::uint64_t total_files);
+    // Starts counting time, rate and ETA anew: "copy", "verify". Without a total of bytes the count
+    // of files, or of whatever else `things` names, is shown alone; without either there is no bar.
+    void phase(std::string name, std::uint64_t total_bytes, std::uint64_t total_files,
+               const char *things = "files");
     // Redraws; does nothing when called more than some ten times a second, unless `now`.
     void draw(std::uint64_t bytes, std::uint64_t files, bool now = false);
     // A line without bar or totals: "scanning: 12,345 files".
@@ -42,6 +44,7 @@ private:
     std::string phase_;
     std::uint64_t total_bytes_ = 0;
     std::uint64_t total_files_ = 0;
+    const char *things_ = "files";
     Clock::time_point started_;
     Clock::time_point drawn_;
 };

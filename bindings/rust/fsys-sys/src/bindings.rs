@@ -51,6 +51,68 @@ pub const FSYS_E_NOT_ATOMIC: c_int = -4110;
 pub const FSYS_E_UNKNOWN: c_int = -4111;
 pub const FSYS_E_LOCKED: c_int = -4112;
 pub const FSYS_E_MISMATCH: c_int = -4113;
+pub const FSYS_DURABILITY_DEFAULT: u32 = 0;
+pub const FSYS_DURABILITY_NONE: u32 = 1;
+pub const FSYS_DURABILITY_DATA: u32 = 2;
+pub const FSYS_DURABILITY_FULL: u32 = 3;
+pub const FSYS_DURABILITY_DEVICE: u32 = 4;
+pub const FSYS_KEEP_DEFAULT: u32 = 0x00;
+pub const FSYS_KEEP_MODE: u32 = 0x01;
+pub const FSYS_KEEP_OWNER: u32 = 0x02;
+pub const FSYS_KEEP_XATTRS: u32 = 0x04;
+pub const FSYS_KEEP_ACL: u32 = 0x08;
+pub const FSYS_KEEP_TIMES: u32 = 0x10;
+pub const FSYS_KEEP_ALL: u32 = 0x1f;
+pub const FSYS_KEEP_NOTHING: u32 = 0x80000000;
+pub const FSYS_REPLACE_NEW: u32 = 0x01;
+pub const FSYS_REPLACE_EXISTING: u32 = 0x02;
+pub const FSYS_REPLACE_NOFOLLOW: u32 = 0x04;
+pub const FSYS_REPLACE_ONE_LINK: u32 = 0x08;
+pub const FSYS_REPLACE_KEEP_TRY: u32 = 0x10;
+pub const FSYS_REPLACE_NO_DIRECTORY_SYNC: u32 = 0x20;
+pub const FSYS_REPLACE_STOP: u32 = 0x40;
+pub const FSYS_REPLACE_REFLINK: u32 = 0x80;
+pub const FSYS_FILE_STEP_NONE: u32 = 0;
+pub const FSYS_FILE_STEP_DIRECTORY: u32 = 1;
+pub const FSYS_FILE_STEP_INSPECT: u32 = 2;
+pub const FSYS_FILE_STEP_CREATE: u32 = 3;
+pub const FSYS_FILE_STEP_WRITE: u32 = 4;
+pub const FSYS_FILE_STEP_METADATA: u32 = 5;
+pub const FSYS_FILE_STEP_SYNC: u32 = 6;
+pub const FSYS_FILE_STEP_RENAME: u32 = 7;
+pub const FSYS_FILE_STEP_SYNC_DIRECTORY: u32 = 8;
+pub const FSYS_FILE_STEP_SYNC_DEVICE: u32 = 9;
+pub const FSYS_COPY_NONE: u32 = 0;
+pub const FSYS_COPY_REFLINK: u32 = 1;
+pub const FSYS_COPY_KERNEL: u32 = 2;
+pub const FSYS_COPY_BYTES: u32 = 3;
+pub const FSYS_BATCH_REPLACE: u32 = 0;
+pub const FSYS_BATCH_UNLINK: u32 = 1;
+pub const FSYS_PATH_NEW: u32 = 0x01;
+pub const FSYS_PATH_EXCHANGE: u32 = 0x02;
+pub const FSYS_PATH_PARENTS: u32 = 0x04;
+pub const FSYS_PATH_MISSING_OK: u32 = 0x08;
+pub const FSYS_PATH_SYNC_PARENT: u32 = 0x10;
+pub const FSYS_PATH_FILE_SYSTEM: u32 = 0x20;
+pub const FSYS_PATH_NOFOLLOW: u32 = 0x40;
+pub const FSYS_PATH_RECURSIVE: u32 = 0x80;
+pub const FSYS_PATH_ONE_FILE_SYSTEM: u32 = 0x100;
+pub const FSYS_TYPE_OTHER: u32 = 0;
+pub const FSYS_TYPE_FILE: u32 = 1;
+pub const FSYS_TYPE_DIRECTORY: u32 = 2;
+pub const FSYS_TYPE_SYMLINK: u32 = 3;
+pub const FSYS_LIFETIME_UNSET: u32 = 0;
+pub const FSYS_LIFETIME_NONE: u32 = 1;
+pub const FSYS_LIFETIME_SHORT: u32 = 2;
+pub const FSYS_LIFETIME_MEDIUM: u32 = 3;
+pub const FSYS_LIFETIME_LONG: u32 = 4;
+pub const FSYS_LIFETIME_EXTREME: u32 = 5;
+pub const FSYS_ADVICE_NORMAL: u32 = 0;
+pub const FSYS_ADVICE_RANDOM: u32 = 1;
+pub const FSYS_ADVICE_SEQUENTIAL: u32 = 2;
+pub const FSYS_ADVICE_WILL_NEED: u32 = 3;
+pub const FSYS_ADVICE_DONT_NEED: u32 = 4;
+pub const FSYS_ADVICE_ONCE: u32 = 5;
 pub const FSYS_FOREVER: i64 = -1;
 pub const FSYS_BACKEND_DEFAULT: u32 = 0;
 pub const FSYS_BACKEND_IO_URING: u32 = 1;
@@ -116,6 +178,16 @@ pub const FSYS_JOURNAL_CLEAN: u32 = 1;
 pub const FSYS_JOURNAL_TORN: u32 = 2;
 pub const FSYS_JOURNAL_DAMAGED: u32 = 3;
 pub const FSYS_JOURNAL_IO_ERROR: u32 = 4;
+pub const FSYS_JOURNAL_RULE_NONE: u32 = 0;
+pub const FSYS_JOURNAL_RULE_END: u32 = 1;
+pub const FSYS_JOURNAL_RULE_UNPROVED: u32 = 2;
+pub const FSYS_JOURNAL_RULE_GROUP: u32 = 3;
+pub const FSYS_JOURNAL_RULE_FRAME: u32 = 4;
+pub const FSYS_JOURNAL_RULE_WATERMARK: u32 = 5;
+pub const FSYS_JOURNAL_RULE_SUCCESSOR: u32 = 6;
+pub const FSYS_JOURNAL_RULE_STRUCTURE: u32 = 7;
+pub const FSYS_JOURNAL_RULE_TRIMMED: u32 = 8;
+pub const FSYS_JOURNAL_RULE_WRITER: u32 = 9;
 pub const FSYS_JOURNAL_NONBLOCK: u32 = 0x1;
 pub const FSYS_JOURNAL_EMERGENCY: u32 = 0x2;
 pub const FSYS_JOURNAL_READ_WRITTEN: u32 = 0x1;
@@ -125,6 +197,12 @@ pub const FSYS_JOURNAL_GAP: u32 = 2;
 pub const FSYS_JOURNAL_DAMAGE: u32 = 3;
 pub const FSYS_JOURNAL_EPOCH_CHANGED: u32 = 4;
 pub const FSYS_JOURNAL_DEEP: u32 = 0x1;
+pub const FSYS_JOURNAL_AT_RECORD: u32 = 1;
+pub const FSYS_JOURNAL_AT_PAD: u32 = 2;
+pub const FSYS_JOURNAL_AT_TRIMMED: u32 = 3;
+pub const FSYS_JOURNAL_AT_END: u32 = 4;
+pub const FSYS_JOURNAL_AT_TORN: u32 = 5;
+pub const FSYS_JOURNAL_AT_DAMAGED: u32 = 6;
 pub const FSYS_VERSION_MAJOR: u32 = 0;
 pub const FSYS_VERSION_MINOR: u32 = 1;
 pub const FSYS_VERSION_PATCH: u32 = 0;
@@ -156,6 +234,32 @@ pub struct fsys_journal_reader {
     _opaque: [u8; 0],
     _not_send_sync_unpin:
         core::marker::PhantomData<(*mut u8, core::marker::PhantomPinned)>,
+}
+#[repr(C)]
+pub struct fsys_replacement {
+    _opaque: [u8; 0],
+    _not_send_sync_unpin:
+        core::marker::PhantomData<(*mut u8, core::marker::PhantomPinned)>,
+}
+#[repr(C)]
+pub struct fsys_scan {
+    _opaque: [u8; 0],
+    _not_send_sync_unpin:
+        core::marker::PhantomData<(*mut u8, core::marker::PhantomPinned)>,
+}
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct fsys_batch_item {
+    pub verb: u32,
+    pub result: i32,
+    pub path: *const c_char,
+    pub data: *const c_void,
+    pub length: u64,
+    pub step: u32,
+    pub visible: u32,
+    pub not_kept: u32,
+    pub reserved: u32,
+    pub other_links: u64,
 }
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -211,6 +315,18 @@ pub struct fsys_file_options {
 }
 #[repr(C)]
 #[derive(Clone, Copy)]
+pub struct fsys_file_report {
+    pub struct_size: u32,
+    pub step: u32,
+    pub visible: u32,
+    pub durability: u32,
+    pub not_kept: u32,
+    pub method: u32,
+    pub bytes: u64,
+    pub other_links: u64,
+}
+#[repr(C)]
+#[derive(Clone, Copy)]
 pub struct fsys_flush_report {
     pub struct_size: u32,
     pub way: u32,
@@ -253,6 +369,23 @@ pub struct fsys_handle_info {
 pub struct fsys_iovec {
     pub base: *mut c_void,
     pub length: usize,
+}
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct fsys_journal_finding {
+    pub struct_size: u32,
+    pub state: u32,
+    pub rule: u32,
+    pub writer: u32,
+    pub start: u64,
+    pub end: u64,
+    pub length: u64,
+    pub epoch: u64,
+    pub file_offset: u64,
+    pub proof_lsn: u64,
+    pub proof_durable_lsn: u64,
+    pub segment_name: [c_char; 48],
+    pub text: [c_char; 256],
 }
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -316,6 +449,10 @@ pub struct fsys_journal_report {
     pub scanned_bytes: u64,
     pub kept_name: [c_char; 64],
     pub text: [c_char; 256],
+    pub rule: u32,
+    pub writer: u32,
+    pub proof_durable_lsn: u64,
+    pub written_lsn: u64,
 }
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -377,6 +514,17 @@ pub struct fsys_options {
     pub submit_timeout_ns: u64,
     pub arena_bytes: u64,
     pub root: *const c_char,
+    pub error_text: *mut c_char,
+    pub error_text_size: usize,
+}
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct fsys_path_options {
+    pub struct_size: u32,
+    pub flags: u32,
+    pub durability: u32,
+    pub mode: u32,
+    pub dir: *mut fsys_file,
     pub error_text: *mut c_char,
     pub error_text_size: usize,
 }
@@ -444,6 +592,19 @@ pub struct fsys_probe_report {
 }
 #[repr(C)]
 #[derive(Clone, Copy)]
+pub struct fsys_replace_options {
+    pub struct_size: u32,
+    pub flags: u32,
+    pub durability: u32,
+    pub keep: u32,
+    pub mode: u32,
+    pub lifetime: u32,
+    pub dir: *mut fsys_file,
+    pub error_text: *mut c_char,
+    pub error_text_size: usize,
+}
+#[repr(C)]
+#[derive(Clone, Copy)]
 pub struct fsys_request {
     pub opcode: u32,
     pub flags: u32,
@@ -463,6 +624,21 @@ pub struct fsys_result {
     pub bytes_done: u64,
     pub step: u32,
     pub lane: u32,
+}
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct fsys_scan_entry {
+    pub struct_size: u32,
+    pub type_: u32,
+    pub path: *const c_char,
+    pub size: u64,
+    pub inode: u64,
+    pub modified_ns: i64,
+    pub mode: u32,
+    pub depth: u32,
+    pub links: u64,
+    pub error: i32,
+    pub reserved: u32,
 }
 
 extern "C" {
@@ -484,6 +660,154 @@ extern "C" {
         ways: u32,
         ret_report: *mut fsys_flush_report,
     ) -> c_int;
+    pub fn fsys_replace(
+        handle: *mut fsys,
+        path: *const c_char,
+        data: *const c_void,
+        length: usize,
+        options: *const fsys_replace_options,
+        ret_report: *mut fsys_file_report,
+    ) -> c_int;
+    pub fn fsys_submit_replace(
+        handle: *mut fsys,
+        path: *const c_char,
+        data: *const c_void,
+        length: usize,
+        options: *const fsys_replace_options,
+        ret_report: *mut fsys_file_report,
+        user_data: u64,
+        ret_op: *mut fsys_op,
+    ) -> c_int;
+    pub fn fsys_replace_begin(
+        handle: *mut fsys,
+        path: *const c_char,
+        options: *const fsys_replace_options,
+        ret_replacement: *mut *mut fsys_replacement,
+    ) -> c_int;
+    pub fn fsys_replace_write(
+        replacement: *mut fsys_replacement,
+        data: *const c_void,
+        length: usize,
+    ) -> c_int;
+    pub fn fsys_replace_commit(
+        replacement: *mut fsys_replacement,
+        ret_report: *mut fsys_file_report,
+    ) -> c_int;
+    pub fn fsys_submit_replace_commit(
+        replacement: *mut fsys_replacement,
+        ret_report: *mut fsys_file_report,
+        user_data: u64,
+        ret_op: *mut fsys_op,
+    ) -> c_int;
+    pub fn fsys_replace_abort(replacement: *mut fsys_replacement) -> c_int;
+    pub fn fsys_batch(
+        handle: *mut fsys,
+        items: *mut fsys_batch_item,
+        count: u32,
+        options: *const fsys_replace_options,
+    ) -> c_int;
+    pub fn fsys_submit_batch(
+        handle: *mut fsys,
+        items: *mut fsys_batch_item,
+        count: u32,
+        options: *const fsys_replace_options,
+        user_data: u64,
+        ret_op: *mut fsys_op,
+    ) -> c_int;
+    pub fn fsys_copy(
+        handle: *mut fsys,
+        from: *const c_char,
+        to: *const c_char,
+        options: *const fsys_replace_options,
+        ret_report: *mut fsys_file_report,
+    ) -> c_int;
+    pub fn fsys_append(
+        handle: *mut fsys,
+        path: *const c_char,
+        data: *const c_void,
+        length: usize,
+        options: *const fsys_path_options,
+        ret_offset: *mut u64,
+    ) -> c_int;
+    pub fn fsys_read_file(
+        handle: *mut fsys,
+        path: *const c_char,
+        max_bytes: u64,
+        options: *const fsys_path_options,
+        ret_data: *mut *mut c_void,
+        ret_length: *mut usize,
+    ) -> c_int;
+    pub fn fsys_free(data: *mut c_void);
+    pub fn fsys_rename(
+        handle: *mut fsys,
+        from: *const c_char,
+        to: *const c_char,
+        options: *const fsys_path_options,
+    ) -> c_int;
+    pub fn fsys_link(
+        handle: *mut fsys,
+        existing: *const c_char,
+        path: *const c_char,
+        options: *const fsys_path_options,
+    ) -> c_int;
+    pub fn fsys_unlink(
+        handle: *mut fsys,
+        path: *const c_char,
+        options: *const fsys_path_options,
+    ) -> c_int;
+    pub fn fsys_mkdir(
+        handle: *mut fsys,
+        path: *const c_char,
+        options: *const fsys_path_options,
+    ) -> c_int;
+    pub fn fsys_rmdir(
+        handle: *mut fsys,
+        path: *const c_char,
+        options: *const fsys_path_options,
+    ) -> c_int;
+    pub fn fsys_sync_path(
+        handle: *mut fsys,
+        path: *const c_char,
+        options: *const fsys_path_options,
+    ) -> c_int;
+    pub fn fsys_sweep(
+        handle: *mut fsys,
+        path: *const c_char,
+        min_age_ns: u64,
+        options: *const fsys_path_options,
+        ret_removed: *mut u32,
+    ) -> c_int;
+    pub fn fsys_scan_open(
+        handle: *mut fsys,
+        path: *const c_char,
+        options: *const fsys_path_options,
+        ret_scan: *mut *mut fsys_scan,
+    ) -> c_int;
+    pub fn fsys_scan_next(scan: *mut fsys_scan, ret_entry: *mut fsys_scan_entry) -> c_int;
+    pub fn fsys_scan_close(scan: *mut fsys_scan) -> c_int;
+    pub fn fsys_truncate(file: *mut fsys_file, length: u64, durability: u32) -> c_int;
+    pub fn fsys_preallocate(
+        file: *mut fsys_file,
+        offset: u64,
+        length: u64,
+        flags: u32,
+        durability: u32,
+    ) -> c_int;
+    pub fn fsys_punch_hole(
+        file: *mut fsys_file,
+        offset: u64,
+        length: u64,
+        durability: u32,
+    ) -> c_int;
+    pub fn fsys_zero_range(
+        file: *mut fsys_file,
+        offset: u64,
+        length: u64,
+        flags: u32,
+        durability: u32,
+    ) -> c_int;
+    pub fn fsys_set_lifetime(file: *mut fsys_file, lifetime: u32) -> c_int;
+    pub fn fsys_advise(file: *mut fsys_file, offset: u64, length: u64, advice: u32) -> c_int;
     pub fn fsys_open(options: *const fsys_options, ret_handle: *mut *mut fsys) -> c_int;
     pub fn fsys_close(handle: *mut fsys) -> c_int;
     pub fn fsys_file_open(
@@ -732,5 +1056,20 @@ extern "C" {
         to: *const c_char,
         ret_records: *mut u64,
         ret_lost: *mut u64,
+    ) -> c_int;
+    pub fn fsys_journal_explain(
+        path: *const c_char,
+        position: u64,
+        ret_finding: *mut fsys_journal_finding,
+    ) -> c_int;
+    pub fn fsys_journal_list_segments(
+        path: *const c_char,
+        ret_segments: *mut fsys_journal_segment,
+        max: u32,
+    ) -> c_int;
+    pub fn fsys_journal_list_pins(
+        path: *const c_char,
+        ret_pins: *mut fsys_journal_pinned,
+        max: u32,
     ) -> c_int;
 }
