@@ -96,8 +96,17 @@ impl<P: Payload> State<P> {
     fn end(&self, stage: Stage) {
         let waker = {
             let mut slot = lock(&self.slot);
-            match std::mem::replace(&mut slot.stage, stage) {
-                Stage::Waiting(waker) => waker,
+            match &mut slot.stage {
+                Stage::Waiting(waker) => {
+                    let waker = waker.take();
+                    slot.stage = stage;
+                    waker
+                }
+                // Lost when the engine died, and now close has made sure of the buffer.
+                Stage::Failed(_, free @ false) => {
+                    *free = matches!(stage, Stage::Failed(_, true));
+                    None
+                }
                 _ => None,
             }
         };

@@ -237,3 +237,54 @@ fn a_local_engine_has_no_thread() {
     drop(engine);
     assert_eq!(file_later.read_at(&mut [0], 0).unwrap_err().kind(), Kind::Closed);
 }
+
+#[test]
+fn a_local_engine_closes_over_an_op_in_flight() {
+    let options = Options::new().close_timeout(Duration::from_millis(30));
+    let engine = options.open_local().unwrap();
+    let (ours, _theirs) = UnixStream::pair().unwrap();
+    let file = File::from_fd(&engine, &ours).unwrap();
+    let freed = Arc::new(AtomicUsize::new(0));
+    let op = file.submit_read(counted(&freed), 0);
+    engine.poll(Some(Duration::from_millis(5))).unwrap();
+    assert!(!op.is_done());
+    drop(engine);
+    let failure = op.wait().err().unwrap();
+    assert_eq!(failure.error.kind(), Kind::Closed);
+    assert!(failure.buffer.is_some());
+    drop(failure);
+    assert_eq!(freed.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn many_threads_submit_drop_and_close() {
+    let scratch = Scratch::make();
+    std::fs::write(scratch.path("file"), vec![9; 4096]).unwrap();
+    let freed = Arc::new(AtomicUsize::new(0));
+    let mut started = 0;
+    for round in 0..10 {
+        let engine = Options::new().max_ops(16).open().unwrap();
+        let file = File::open(&engine, scratch.path("file")).unwrap();
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                let (file, freed) = (file.clone(), &freed);
+                scope.spawn(move || {
+                    for i in 0..200_u64 {
+                        let op = file.submit_read(counted(freed), i % 4000);
+                        if (i + thread) % 3 != 0 {
+                            if let Ok((count, buffer)) = op.wait() {
+                                assert_eq!((count, &buffer.bytes[..]), (16, &[9; 16][..]));
+                            }
+                        }
+                    }
+                });
+            }
+            if round % 2 == 1 {
+                engine.close().unwrap(); // in the middle of it
+            }
+        });
+        started += 800;
+        drop((file, engine));
+        eventually("each buffer was freed, once", || freed.load(Ordering::SeqCst) == started);
+    }
+}
