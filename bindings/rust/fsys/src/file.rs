@@ -164,6 +164,10 @@ impl File {
         self.inner.raw
     }
 
+    pub(crate) fn inner(&self) -> &Arc<FileInner> {
+        &self.inner
+    }
+
     /// Opens for reading.
     pub fn open(engine: &Engine, path: impl AsRef<Path>) -> Result<File> {
         OpenOptions::new().read(true).open(engine, path)

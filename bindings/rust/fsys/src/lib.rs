@@ -39,6 +39,7 @@
 #![deny(unsafe_op_in_unsafe_fn)]
 #![warn(clippy::undocumented_unsafe_blocks)]
 
+mod batch;
 mod buf;
 mod buffer;
 mod completion;
@@ -52,6 +53,7 @@ mod reader;
 #[cfg(feature = "tokio")]
 mod tokio;
 
+pub use batch::{Batch, Done};
 pub use buf::{IoBuf, IoBufMut, Slice};
 pub use buffer::Buffer;
 pub use device::{device_flush, probe, Answer, Device, DeviceKind, Flushed, Probe};

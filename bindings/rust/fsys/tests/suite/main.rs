@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Behaviour of the safe interface, on a real file system with the library as installed.
 #![warn(clippy::undocumented_unsafe_blocks)]
+mod batch;
 mod blocking;
 mod device;
 mod futures;
