@@ -428,7 +428,8 @@ typedef struct fsys_journal_record {
 
 /**
  * Reads the next record, sleeping up to `timeout_ns` for one: woken by the writer, in other
- * processes too (where its directory cannot be written the reader looks every 10 ms instead).
+ * processes too (where the writer's memory is out of reach, being another user's or another
+ * IPC namespace's, the reader looks every 10 ms instead).
  * Without a writer when the reader was opened nothing is waited for. One thread at a time per
  * reader; another one gets -EBUSY.
  * @return 0 (see `kind`), FSYS_E_CLOSED (also when it was closed meanwhile), FSYS_E_FORKED, -EBUSY,

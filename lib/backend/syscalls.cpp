@@ -8,6 +8,8 @@
 #include <linux/openat2.h>
 #include <sys/file.h>
 #include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/shm.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -161,18 +163,101 @@ int Syscalls::lock_held(int fd) {
     return code < 0 ? code : region.l_type == F_UNLCK ? 0 : 1;
 }
 
-int Syscalls::map_shared(int fd, std::uint64_t offset, std::size_t length, bool writable,
-                         void **ret) {
-    void *address = ::mmap(nullptr, length, writable ? PROT_READ | PROT_WRITE : PROT_READ,
-                           MAP_SHARED | MAP_POPULATE, fd, static_cast<off_t>(offset));
-    if (address == MAP_FAILED) {
-        return -errno;
+namespace {
+
+// How a file names shared memory. The token stands at the end of the memory as well: an id alone
+// may have been given to something else since, or mean something else in another IPC namespace.
+struct SharedName {
+    char magic[8];
+    std::int64_t id;
+    std::uint64_t token[2];
+};
+constexpr char kSharedMagic[8] = {'F', 'S', 'Y', 'S', 'S', 'H', 'M', '1'};
+constexpr std::size_t kTokenAt = kSharedBytes - sizeof(SharedName::token);
+
+// A segment that is marked for destruction can still be attached while others are (Linux only,
+// shmctl(2)); it goes with its last process, however that ends.
+void *attach(const SharedName &name, int flags) {
+    void *address = ::shmat(static_cast<int>(name.id), nullptr, flags);
+    if (address == reinterpret_cast<void *>(-1)) {
+        return nullptr;
+    }
+    struct shmid_ds info{};
+    if (::shmctl(static_cast<int>(name.id), IPC_STAT, &info) == 0 &&
+        info.shm_segsz == kSharedBytes &&
+        std::memcmp(static_cast<char *>(address) + kTokenAt, name.token, sizeof name.token) == 0) {
+        return address;
+    }
+    ::shmdt(address);
+    return nullptr;
+}
+
+void *new_segment(mode_t mode, SharedName &name) {
+    if (::getrandom(name.token, sizeof name.token, 0) != sizeof name.token) {
+        return nullptr;
+    }
+    // Whoever may write the file may write the memory. 0600 for the owner in any case.
+    const int id = ::shmget(IPC_PRIVATE, kSharedBytes, IPC_CREAT | 0600 | (mode & 0666));
+    if (id < 0) {
+        return nullptr;
+    }
+    void *address = ::shmat(id, nullptr, 0);
+    ::shmctl(id, IPC_RMID, nullptr);
+    if (address == reinterpret_cast<void *>(-1)) {
+        return nullptr;
+    }
+    std::memcpy(static_cast<char *>(address) + kTokenAt, name.token, sizeof name.token);
+    std::memcpy(name.magic, kSharedMagic, sizeof name.magic);
+    name.id = id;
+    return address;
+}
+
+}  // namespace
+
+int Syscalls::share(int fd, std::uint64_t offset, Share how, void **ret) {
+    SharedName name{};
+    ssize_t n = pread(fd, &name, sizeof name, offset, 0);
+    if (n < 0) {
+        return static_cast<int>(n);
+    }
+    void *address = nullptr;
+    if (n == sizeof name && std::memcmp(name.magic, kSharedMagic, sizeof name.magic) == 0) {
+        address = attach(name, how == Share::observer ? SHM_RDONLY : 0);
+    }
+    if (address == nullptr && how != Share::owner) {
+        return -ENOENT;
+    }
+    if (address == nullptr) {
+        struct stat info{};
+        if (const int code = fstat(fd, &info); code < 0) {
+            return code;
+        }
+        name = {};
+        address = new_segment(info.st_mode, name);
+        n = pwrite(fd, &name, sizeof name, offset, 0);
+        if (n != sizeof name) {
+            if (address != nullptr) {
+                ::shmdt(address);
+            }
+            return n < 0 ? static_cast<int>(n) : -EIO;
+        }
+    }
+    if (address == nullptr) {
+        address = ::mmap(nullptr, kSharedBytes, PROT_READ | PROT_WRITE,
+                         MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (address == MAP_FAILED) {
+            return -errno;
+        }
     }
     *ret = address;
     return 0;
 }
 
-void Syscalls::unmap(void *address, std::size_t length) { ::munmap(address, length); }
+void Syscalls::unshare(void *address) {
+    if (::shmdt(address) != 0) {
+        ::munmap(address, kSharedBytes);
+    }
+}
 
 Syscalls &real_syscalls() {
     static Syscalls instance;

@@ -56,9 +56,14 @@ public:
     // -- the journal's live page, which processes share. `ret` is not written on failure.
     virtual int unlock(int fd);     // for every duplicate of the descriptor, in fork children too
     virtual int lock_held(int fd);  // 1 when another descriptor holds lock_exclusive(), else 0
-    virtual int map_shared(int fd, std::uint64_t offset, std::size_t length, bool writable,
-                           void **ret);
-    virtual void unmap(void *address, std::size_t length);
+    // Zeroed memory of kSharedBytes that processes have in common because they know a file: its
+    // name stands at `offset` there. Never memory of the file itself: a store into a mapped file
+    // whose storage has failed raises SIGBUS and ends the process. The owner gets what members of an
+    // earlier owner still hold, or new memory; -ENOENT for others when there is none in reach
+    // (another IPC namespace, or no System V shared memory: the owner is then alone with it).
+    enum class Share { owner, member, observer };  // an observer may only read
+    virtual int share(int fd, std::uint64_t offset, Share how, void **ret);
+    virtual void unshare(void *address);
 
     // -- whole files (syscalls_files.cpp). Names in a directory are never followed when they are
     // symbolic links.
@@ -86,6 +91,8 @@ public:
     // a failure.
     virtual int flush_device(int fd, std::string &text);
 };
+
+inline constexpr std::size_t kSharedBytes = 4096;
 
 // The real system, one stateless object.
 Syscalls &real_syscalls();

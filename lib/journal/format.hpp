@@ -126,7 +126,7 @@ bool is_ours(const std::string &name);
 // --------------------------------------------------------------- watermark
 
 // Two slots, written alternately, each in a 4 KiB block of its own so that one torn write cannot
-// take both. The third block is the live page (live.hpp), which recovery never reads.
+// take both. The third block names the live page (live.hpp); recovery never reads it.
 inline constexpr std::size_t kSlotStride = 4096;
 inline constexpr std::size_t kLiveOffset = 8192;
 inline constexpr std::size_t kMarkBytes = 12288;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //
-// The live page: what followers, in this process and in others, wait on. Lives in the third block
-// of the watermark file, mapped shared. It is a hint for readers beside a running writer; recovery
-// never reads it, so its bytes need no durability.
+// The live page: what followers, in this process and in others, wait on. Lives in memory that the
+// third block of the watermark file names (Syscalls::share). It is a hint for readers beside a
+// running writer; recovery knows nothing of it.
 //
 // The writer's flush leader stores; any number of readers load and sleep. Followers must register
 // before they look, or a wake-up could be missed: both sides use seq_cst for that pair.

@@ -341,7 +341,7 @@ int Journal::begin_epoch() {
     }
     void *page = nullptr;
     if (code == 0) {
-        code = store_.map_live(true, &page);
+        code = store_.share_live(Syscalls::Share::owner, &page);
     }
     if (code < 0) {
         return code;
@@ -413,7 +413,7 @@ void Journal::abandon() {
         live_->open.store(0, std::memory_order_relaxed);
         live_->sequence.fetch_add(1, std::memory_order_seq_cst);
         futex_wake_shared(&live_->sequence);
-        store_.sys().unmap(live_, sizeof(LivePage));
+        store_.sys().unshare(live_);
         live_ = nullptr;
     }
     active_fd_.reset();

@@ -43,20 +43,12 @@ int Reader::open(Syscalls &sys, const std::string &path, Lsn from, Bound bound,
     reader->kind_ = bound;
     const int alive = reader->store_.writer_alive();
     if (alive > 0) {
-        code = reader->store_.open_mark(true);
-        reader->can_register_ = code == 0;
-        if (code < 0) {
-            code = reader->store_.open_mark(false);
-        }
-        void *page = nullptr;
-        if (code == 0) {
-            code = reader->store_.map_live(reader->can_register_, &page);
-        }
+        code = reader->store_.open_mark(false);
         if (code < 0) {
             return code;
         }
-        reader->mapped_ = static_cast<LivePage *>(page);
-        reader->live_ = reader->mapped_;
+        reader->live_ = &reader->local_;
+        reader->poll();
         if (report != nullptr) {
             *report = RecoveryReport{};
             report->verdict = Verdict::clean;
@@ -96,9 +88,42 @@ int Reader::open(Syscalls &sys, const std::string &path, Lsn from, Bound bound,
 }
 
 Reader::~Reader() {
-    if (mapped_ != nullptr) {
-        store_.sys().unmap(mapped_, sizeof(LivePage));
+    if (shared_ != nullptr) {
+        store_.sys().unshare(shared_);
     }
+}
+
+// Joins the writer's page, if it is in reach.
+void Reader::attach() {
+    void *page = nullptr;
+    const bool member = store_.share_live(Syscalls::Share::member, &page) == 0;
+    if (member || store_.share_live(Syscalls::Share::observer, &page) == 0) {
+        shared_ = static_cast<LivePage *>(page);
+        live_ = shared_;
+        // seq_cst, as interrupted_: either interrupt() sees this, or wait() sees that.
+        can_register_.store(member, std::memory_order_seq_cst);
+    }
+}
+
+// Another IPC namespace than the writer's, or no shared memory: goes by the watermark, which each
+// commit writes. Tries the page again, since a writer that has just begun has none yet.
+void Reader::poll() {
+    if (live_ != &local_) {
+        return;
+    }
+    attach();
+    Slot slot{};
+    if (live_ != &local_ || store_.read_slots(slot) < 0) {
+        return;  // or torn between two looks: the next one will do
+    }
+    const bool newer = slot.epoch != local_.epoch.load(std::memory_order_relaxed) ||
+                       slot.durable_lsn > local_.durable.load(std::memory_order_relaxed);
+    if (newer) {
+        local_.durable.store(slot.durable_lsn, std::memory_order_relaxed);
+        local_.written.store(slot.durable_lsn, std::memory_order_relaxed);
+        local_.epoch.store(slot.epoch, std::memory_order_relaxed);
+    }
+    local_.first.store(slot.trim_lsn, std::memory_order_relaxed);
 }
 
 Lsn Reader::bound() const {
@@ -261,6 +286,9 @@ bool Reader::settle() {
 
 Got Reader::next(Record &ret) {
     code_ = 0;
+    if (live_ == &local_ && at_ >= bound()) {
+        poll();
+    }
     for (;;) {
         if (live_ != nullptr && live_->epoch.load(std::memory_order_acquire) != seen_epoch_) {
             // A new writer, or a truncation.
@@ -385,6 +413,7 @@ Got Reader::wait(Record &ret, std::int64_t timeout_ns) {
         if (live_ == nullptr) {
             return next(ret);
         }
+        const LivePage *const before = live_;
         // Sequence first: an advance between next() and the sleep changes it.
         const std::uint32_t seen = live_->sequence.load(std::memory_order_seq_cst);
         const Got got = next(ret);
@@ -392,9 +421,12 @@ Got Reader::wait(Record &ret, std::int64_t timeout_ns) {
             interrupted_.load(std::memory_order_seq_cst)) {
             return got;
         }
+        if (live_ != before) {
+            continue;  // `seen` was another page's
+        }
         auto *page = const_cast<LivePage *>(live_);
         std::int64_t left = deadline.left_ns();
-        if (can_register_) {
+        if (can_register_.load(std::memory_order_relaxed)) {
             page->waiters.fetch_add(1, std::memory_order_seq_cst);
             // The writer may have looked at `waiters` before; then it has bumped the sequence.
             if (live_->sequence.load(std::memory_order_seq_cst) == seen) {
@@ -402,7 +434,7 @@ Got Reader::wait(Record &ret, std::int64_t timeout_ns) {
             }
             page->waiters.fetch_sub(1, std::memory_order_seq_cst);
         } else {
-            // Read-only page: the writer cannot know of us, so look every 10 ms.
+            // The writer cannot know of us: look every 10 ms.
             const std::int64_t slice = 10'000'000;
             futex_wait_shared(&live_->sequence, seen, left < 0 ? slice : std::min(left, slice));
         }
@@ -411,7 +443,7 @@ Got Reader::wait(Record &ret, std::int64_t timeout_ns) {
 
 void Reader::interrupt() {
     interrupted_.store(true, std::memory_order_seq_cst);
-    if (can_register_) {
+    if (can_register_.load(std::memory_order_seq_cst)) {
         // Changed as well as woken: the sleeper may be between its look at the flag and its sleep.
         // To other followers of the page this is a spurious wake-up.
         auto *page = const_cast<LivePage *>(live_);

@@ -60,6 +60,8 @@ public:
 private:
     explicit Reader(Syscalls &sys) : store_(sys) {}
     Lsn bound() const;
+    void attach();
+    void poll();
     int refresh();
     Got locate(Record &ret, bool &moved);
     bool settle();
@@ -67,8 +69,10 @@ private:
     Store store_;
     Bound kind_ = Bound::durable;
     const LivePage *live_ = nullptr;
-    LivePage *mapped_ = nullptr;  // ours to unmap; null when the journal's own is used
-    bool can_register_ = false;
+    LivePage *shared_ = nullptr;  // ours to let go; null when the journal's own is used
+    LivePage local_{};            // what the watermark says, while the writer's page is out of reach
+    // Set once, after live_ has got its last value: interrupt() then may use that.
+    std::atomic<bool> can_register_{false};
     std::atomic<bool> interrupted_{false};
     Lsn fixed_bound_ = 0;
     std::uint64_t seen_epoch_ = 0;

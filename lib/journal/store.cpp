@@ -163,8 +163,7 @@ int Store::open_mark(bool writable) {
 }
 
 int Store::read_slots(Slot &ret) {
-    // The cache may show bytes that a failed write-back lost; the live page stays mapped, so only
-    // the slots are dropped.
+    // The cache may show bytes that a failed write-back lost.
     sys_.advise(mark_.get(), 0, 2 * kSlotStride, POSIX_FADV_DONTNEED);
     bool found = false;
     for (std::size_t i = 0; i < 2; ++i) {
@@ -209,10 +208,6 @@ int Store::write_both(Slot &slot) {
         }
     }
     return 0;
-}
-
-int Store::map_live(bool writable, void **ret) {
-    return sys_.map_shared(mark_.get(), kLiveOffset, 4096, writable, ret);
 }
 
 // ------------------------------------------------------------------- segments

@@ -92,7 +92,9 @@ public:
     int read_slots(Slot &ret);
     int write_hot(const Slot &slot, bool durable);  // slot 0 only: the commits' watermark
     int write_both(Slot &slot);  // raises the sequence; durable, one slot after the other
-    int map_live(bool writable, void **ret);
+    int share_live(Syscalls::Share how, void **ret) {
+        return sys_.share(mark_.get(), kLiveOffset, how, ret);
+    }
 
     // -- segments. A spare has its full length written (or as `zero` says) and durable before it
     // is counted as one; the header block is written and durable before the segment gets its name.

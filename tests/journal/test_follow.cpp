@@ -4,6 +4,7 @@
 // a change of writer; a read-only open beside a writer.
 
 #include <fcntl.h>
+#include <sched.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -176,6 +177,64 @@ TEST_CASE("read-only: beside a writer, from a read-only place, without a writer"
     std::filesystem::create_directory(dir / "empty");
     REQUIRE(Reader::open(real_syscalls(), dir / "empty", 0, Bound::durable, nullptr, reader) ==
             -ENOENT);
+}
+
+// Stores into a mapped file raise SIGBUS once its storage has failed (found by the shutdown rig).
+TEST_CASE("no page of a journal's files is mapped", "[journal][follow]") {
+    Scratch dir;
+    auto journal = open_journal(dir / "j", small());
+    REQUIRE(journal);
+    REQUIRE(journal->commit("one", 3, 0, -1, nullptr) == 0);
+    std::unique_ptr<Reader> reader;
+    REQUIRE(Reader::open(real_syscalls(), dir / "j", 0, Bound::durable, nullptr, reader) == 0);
+    Record record;
+    REQUIRE(reader->next(record) == Got::record);
+    const std::string maps = slurp("/proc/self/maps");
+    REQUIRE(maps.find("test_journal") != std::string::npos);
+    REQUIRE(maps.find(dir / "j") == std::string::npos);
+}
+
+TEST_CASE("a follower in another IPC namespace goes by the watermark", "[journal][follow]") {
+    Scratch dir;
+    auto journal = open_journal(dir / "j", small());
+    REQUIRE(journal);
+    REQUIRE(journal->commit("one", 3, 0, -1, nullptr) == 0);
+    int ready[2];
+    REQUIRE(::pipe(ready) == 0);
+    const pid_t follower = ::fork();
+    if (follower == 0) {
+        if (::unshare(CLONE_NEWIPC) != 0) {
+            ::_exit(77);
+        }
+        std::unique_ptr<Reader> reader;
+        if (Reader::open(real_syscalls(), dir / "j", 0, Bound::durable, nullptr, reader) != 0) {
+            ::_exit(1);
+        }
+        Record record;
+        for (const char *wanted : {"one", "two", "three"}) {
+            if (reader->wait(record, 20'000'000'000) != Got::record ||
+                std::string(static_cast<const char *>(record.data), record.length) != wanted) {
+                ::_exit(2);
+            }
+            [[maybe_unused]] const ssize_t n = ::write(ready[1], "x", 1);
+        }
+        ::_exit(reader->wait(record, 30'000'000) == Got::end ? 0 : 3);
+    }
+    ::close(ready[1]);
+    char byte = 0;
+    for (const char *text : {"two", "three"}) {
+        if (::read(ready[0], &byte, 1) != 1) {
+            break;
+        }
+        REQUIRE(journal->commit(text, std::strlen(text), 0, -1, nullptr) == 0);
+    }
+    int status = 0;
+    REQUIRE(::waitpid(follower, &status, 0) == follower);
+    ::close(ready[0]);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 77) {
+        FSYS_SKIP("not allowed to make an IPC namespace");
+    }
+    REQUIRE(status == 0);
 }
 
 TEST_CASE("500 SIGKILLs: every acknowledged record is there, in order", "[journal][kill]") {

@@ -416,18 +416,18 @@ int Disk::lock_held(int fd) {
 
 int Disk::advise(int, std::uint64_t, std::uint64_t, int) { return 0; }
 
-int Disk::map_shared(int, std::uint64_t, std::size_t length, bool, void **ret) {
+int Disk::share(int, std::uint64_t, Share, void **ret) {
     if (const int code = enter(false, "map"); code < 0) {
         return code;
     }
-    void *page = std::aligned_alloc(4096, (length + 4095) & ~std::size_t{4095});
-    std::memset(page, 0, (length + 4095) & ~std::size_t{4095});
+    void *page = std::aligned_alloc(4096, libfsys::kSharedBytes);
+    std::memset(page, 0, libfsys::kSharedBytes);
     maps_.insert(page);
     *ret = page;
     return 0;
 }
 
-void Disk::unmap(void *address, std::size_t) {
+void Disk::unshare(void *address) {
     maps_.erase(address);
     std::free(address);
 }

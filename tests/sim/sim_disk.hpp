@@ -108,9 +108,8 @@ public:
     int unlock(int fd) override;
     int lock_held(int fd) override;
     int advise(int fd, std::uint64_t offset, std::uint64_t length, int advice) override;
-    int map_shared(int fd, std::uint64_t offset, std::size_t length, bool writable,
-                   void **ret) override;
-    void unmap(void *address, std::size_t length) override;
+    int share(int fd, std::uint64_t offset, Share how, void **ret) override;
+    void unshare(void *address) override;
 
 private:
     using Bytes = std::vector<std::uint8_t>;
