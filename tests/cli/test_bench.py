@@ -12,7 +12,7 @@ import support
 
 class Bench(support.Case):
     def bench(self, *args):
-        done = self.succeed("bench", "--json", "--seconds", "0.3", "--size", "8M", *args,
+        done = self.succeed("bench", "--json", "--seconds", "0.1", "--size", "2M", *args,
                             cwd=self.dir)
         self.assertEqual(done.stderr, "")
         return json.loads(done.stdout)
@@ -82,7 +82,7 @@ class Bench(support.Case):
             self.assertEqual(file.read(), before)
         self.bench("--workload", "randwrite", "--overwrite", path)
         self.assertTrue(os.path.exists(path))
-        self.assertEqual(os.path.getsize(path), 8 << 20)
+        self.assertEqual(os.path.getsize(path), 2 << 20)
 
     def test_a_named_file_that_was_not_there_is_gone(self):
         self.bench("--workload", "write", self.path("named"))

@@ -3,8 +3,6 @@
 // The shared parts of the contract tests. The watchdog is a thread of its own; everything else is
 // called by the test's threads.
 
-// For the listener below; Catch2 3 has the interfaces anyway.
-#define CATCH_CONFIG_EXTERNAL_INTERFACES
 #include "contract/harness.hpp"
 
 #include <fcntl.h>

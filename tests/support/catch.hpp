@@ -8,6 +8,7 @@
 #if __has_include(<catch2/catch_all.hpp>)
 #include <catch2/catch_all.hpp>
 #else
+#define CATCH_CONFIG_EXTERNAL_INTERFACES  // listeners, which version 3 has anyway
 #include <catch2/catch.hpp>
 namespace Catch::Matchers {
 inline auto ContainsSubstring(const std::string &part) { return Contains(part); }
