@@ -7,6 +7,8 @@
 
 #include "optional.hpp"
 
+#include <fsys/files.h>
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -209,38 +211,80 @@ private:
     std::string path_;
 };
 
-std::string replace_id(std::size_t bytes) { return fmt::format("peers/replace/{}k", bytes >> 10); }
+/// Names that are replaced in turn, and files of one batch.
+constexpr unsigned names = 16;
+constexpr unsigned batch_files = 64;
 
-void compare_replace(Report &report, const Present &present, std::size_t bytes) {
-    Comparison comparison;
-    comparison.id = replace_id(bytes);
-    if (!report.settings().wants(comparison.id))
+struct Replace {
+    std::string id;
+    std::size_t bytes;
+    bool batch;
+};
+
+Variant replace_variant(
+    const std::string &name,
+    const std::function<std::unique_ptr<Worker>(std::shared_ptr<Engine>, const Seat &)> &make) {
+    auto engine = std::make_shared<Engine>(EngineOptions{});
+    // Not a subject: paths are copied, so the goal of no allocations does not hold for whole files.
+    return {.name = name, .make = [=](const Seat &seat) { return make(engine, seat); }};
+}
+
+void compare_replace(Report &report, const Present &present, const Replace &plan) {
+    if (!report.settings().wants(plan.id))
         return;
-    comparison.title = fmt::format(
-        "a {} KiB file replaced safely, in turn over 16 names, one thread", bytes >> 10);
-    comparison.latency = true;
+    const std::size_t bytes = plan.bytes;
+    const unsigned files = plan.batch ? batch_files : names;
+    Comparison comparison;
+    comparison.id = plan.id;
+    comparison.title =
+        plan.batch ? fmt::format("{} files of {} KiB replaced safely, one thread, per file", files,
+                                 bytes >> 10)
+                   : fmt::format("a {} KiB file replaced safely, in turn over {} names, one thread",
+                                 bytes >> 10, files);
+    comparison.latency = !plan.batch;
     comparison.slice_factor = report.settings().quick ? 2 : 4;
     const Scratch scratch(report.settings().directory);
     const std::string directory = scratch.path();
     comparison.variants.push_back(
         {.name = "by hand (fsync, rename, fsync dir)", .make = [=](const Seat &seat) {
-             return replace_by_hand_worker(directory, bytes, 16, seat);
+             return replace_by_hand_worker(directory, bytes, files, seat);
          }});
-    if (!present.crate.empty()) {
-        // Without a root the crate's errors of syncing the directory are not reported.
-        for (const bool async : {false, true}) {
-            const CrateJob job{.program = present.crate,
-                               .op = async ? "replace-async" : "replace",
-                               .path = directory,
-                               .span = bytes,
-                               .bytes = bytes};
-            comparison.variants.push_back(
-                {.name = async ? "crate fsys write_async" : "crate fsys write",
-                 .make = {},
-                 .external = [=](std::chrono::milliseconds slice) {
-                     return run_crate(job, slice);
-                 }});
-        }
+    comparison.variants.push_back(replace_variant(
+        "fsys_replace KEEP_NOTHING", [=](std::shared_ptr<Engine> engine, const Seat &seat) {
+            return replace_worker(std::move(engine), directory, bytes, files, FSYS_KEEP_NOTHING,
+                                  seat);
+        }));
+    if (plan.batch)
+        comparison.variants.push_back(
+            replace_variant("fsys_batch", [=](std::shared_ptr<Engine> engine, const Seat &seat) {
+                return replace_batch_worker(std::move(engine), directory, bytes, files, seat);
+            }));
+    else
+        comparison.variants.push_back(
+            replace_variant("fsys_replace (keeps mode, owner, ACL)",
+                            [=](std::shared_ptr<Engine> engine, const Seat &seat) {
+                                return replace_worker(std::move(engine), directory, bytes, files,
+                                                      FSYS_KEEP_DEFAULT, seat);
+                            }));
+    const auto crate = [&](const std::string &name, const std::string &op) {
+        const CrateJob job{.program = present.crate,
+                           .op = op,
+                           .path = directory,
+                           .span = bytes,
+                           .bytes = bytes,
+                           .depth = plan.batch ? files : 1};
+        comparison.variants.push_back(
+            {.name = name, .make = {}, .external = [=](std::chrono::milliseconds slice) {
+                 return run_crate(job, slice);
+             }});
+    };
+    // The crate does not report errors of syncing the directory; it makes the sync.
+    if (!present.crate.empty() && plan.batch) {
+        crate("crate fsys write_batch", "replace-batch");
+        crate("crate fsys write_async, all at once", "replace-async");
+    } else if (!present.crate.empty()) {
+        crate("crate fsys write", "replace");
+        crate("crate fsys write_async", "replace-async");
     }
     report.run(comparison);
 }
@@ -259,22 +303,24 @@ void measure_peers(Report &report, const Files &files) {
                               {Direction::read, false, many, none}};
     if (!settings.quick)
         streams.push_back({Direction::write, true, many, none});
-    const std::vector<std::size_t> sizes{4096, 1U << 20};
+    const std::vector<Replace> replaces{{"peers/replace/4k", 4096, false},
+                                        {"peers/replace/1024k", 1U << 20, false},
+                                        {"peers/replace/4k-batch", 4096, true}};
 
     // Looking at the peers makes notes, which would be odd in a report without their rows.
     const auto wanted = [&](const Cell &cell) { return settings.wants(id_of(cell)); };
     if (std::none_of(singles.begin(), singles.end(), wanted) &&
         std::none_of(streams.begin(), streams.end(), wanted) &&
-        std::none_of(sizes.begin(), sizes.end(),
-                     [&](std::size_t bytes) { return settings.wants(replace_id(bytes)); }))
+        std::none_of(replaces.begin(), replaces.end(),
+                     [&](const Replace &one) { return settings.wants(one.id); }))
         return;
     const Present present = look(report);
     for (const Cell &cell : singles)
         compare_one(report, present, cell.direct ? files.direct : files.cached, cell);
     for (const Cell &cell : streams)
         compare_many(report, present, cell.direct ? files.direct : files.cached, cell);
-    for (const std::size_t bytes : sizes)
-        compare_replace(report, present, bytes);
+    for (const Replace &plan : replaces)
+        compare_replace(report, present, plan);
 }
 
 }  // namespace bench

@@ -111,4 +111,15 @@ std::unique_ptr<Worker> caller_nop_worker(unsigned count, std::shared_ptr<LaneTa
 std::unique_ptr<Worker> queue_nop_worker(std::shared_ptr<Engine> engine, unsigned count,
                                          const Seat &seat);
 
+// subject_files.cpp: whole files replaced, in turn over `files` names of a directory
+
+/// One fsys_replace() per step; `keep` as of fsys_replace_options.
+std::unique_ptr<Worker> replace_worker(std::shared_ptr<Engine> engine, const std::string &directory,
+                                       std::size_t bytes, unsigned files, std::uint32_t keep,
+                                       const Seat &seat);
+/// All `files` names by one fsys_batch() per step.
+std::unique_ptr<Worker> replace_batch_worker(std::shared_ptr<Engine> engine,
+                                             const std::string &directory, std::size_t bytes,
+                                             unsigned files, const Seat &seat);
+
 }  // namespace bench

@@ -3,9 +3,9 @@
 //!
 //! usage: io --op OP --path PATH [--span BYTES] [--bytes N] [--depth N] [--ms N] [--warm-up MS]
 //!
-//! OP: read-at, write-at, sync-at (write-at, then sync of the path), replace (write), and the same
-//! with -async through tokio's multi-threaded runtime, `depth` tasks in flight. PATH is the file,
-//! for replace the directory. The handle is `builder().build()`, its method is what it chooses.
+//! OP: read-at, write-at, sync-at (write-at, then sync of the path), replace (write), replace-batch
+//! (write_batch of `depth` files); read-at, write-at and replace also with -async, through tokio's
+//! multi-threaded runtime, `depth` tasks in flight. PATH is the file, for replace the directory. The handle is `builder().build()`, its method is what it chooses.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -69,6 +69,10 @@ fn replaced(directory: &std::path::Path, lane: u64, turn: u64) -> PathBuf {
     directory.join(format!("crate-{lane}-{}", turn % 16))
 }
 
+fn batched(directory: &std::path::Path, index: u64) -> PathBuf {
+    directory.join(format!("crate-batch-{index}"))
+}
+
 fn blocking(job: &Job, warm_up: Duration, slice: Duration) -> Result<(u64, Duration, Usage), Any> {
     let fs = fsys::builder().build()?;
     let mut offsets = Offsets::new(1, job.span, job.bytes);
@@ -89,6 +93,12 @@ fn blocking(job: &Job, warm_up: Duration, slice: Duration) -> Result<(u64, Durat
                 fs.sync(&job.path)?;
             }
             "replace" => fs.write(replaced(&job.path, 0, turn), &data)?,
+            "replace-batch" => {
+                let paths: Vec<PathBuf> = (0..job.depth).map(|i| batched(&job.path, i)).collect();
+                let items: Vec<(&PathBuf, &[u8])> =
+                    paths.iter().map(|path| (path, data.as_slice())).collect();
+                fs.write_batch(&items).map_err(|error| format!("{error:?}"))?;
+            }
             other => return Err(format!("unknown op {other}").into()),
         }
         Ok(())
@@ -106,7 +116,7 @@ fn blocking(job: &Job, warm_up: Duration, slice: Duration) -> Result<(u64, Durat
         for _ in 0..group {
             one()?;
         }
-        ops += group;
+        ops += group * if job.op == "replace-batch" { job.depth } else { 1 };
     }
     Ok((ops, begin.elapsed(), spent(before)))
 }
