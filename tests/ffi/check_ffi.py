@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0 OR MIT
 """Runs one program of examples/ffi against an installed libfsys: headers, libfsys.so.1 and fsys.pc in
-a temporary folder, nothing of the build or source tree.
+a folder of their own, nothing else of the build or source tree.
 
 usage: check_ffi.py LANGUAGE SOURCE_ROOT BUILD_ROOT [COMPILER...]
 
@@ -83,7 +83,9 @@ def go(installed, scratch):
     program = os.path.join(scratch, "cgo")
     tool("go")
     tool("pkg-config")
-    installed.env.update(CGO_ENABLED="1", GOFLAGS="", GOTOOLCHAIN="local", CC=compiler[-1])
+    # Go's build cache does not notice that pkg-config answers differently; it does notice CGO_LDFLAGS.
+    installed.env.update(CGO_ENABLED="1", GOFLAGS="", GOTOOLCHAIN="local", CC=compiler[-1],
+                         CGO_LDFLAGS=" ".join(installed.flags("--libs-only-L")))
     if "HOME" not in installed.env:
         installed.env.setdefault("GOCACHE", os.path.join(build_root, "go-cache"))
     must([tool("go"), "build", "-o", program, os.path.join(examples, "cgo.go")], installed.env)
@@ -122,8 +124,11 @@ def node(installed, scratch):
 
 
 def main():
+    # A path that stays the same from run to run, for Go's sake (see above).
+    root = os.path.join(build_root, "ffi", language)
+    shutil.rmtree(root, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix="fsys-ffi-") as scratch:
-        installed = Installed(os.path.join(scratch, "root"))
+        installed = Installed(root)
         command = {"c": c, "python": python, "go": go, "java": java, "node": node}[language](
             installed, scratch)
         work = os.path.join(scratch, "work")

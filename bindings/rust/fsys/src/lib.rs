@@ -4,6 +4,8 @@
 //! * [`Engine`] and [`File`]: blocking calls at the cost of the bare system call, and ops as futures
 //!   on io_uring (or a thread pool where there is none) that work with any executor.
 //! * [`Journal`] and [`Reader`]: a write-ahead log with group commit.
+//! * [`replace`] and [`ReplaceOptions`]: whole files, all old or all new at any time; [`PathOptions`]:
+//!   names and directories, durable.
 //! * [`probe`]: what lies underneath a file and what it promises; [`device_flush`].
 //!
 //! ```
@@ -48,8 +50,10 @@ mod engine;
 mod error;
 mod file;
 mod journal;
+mod names;
 mod op;
 mod reader;
+mod replace;
 #[cfg(feature = "tokio")]
 mod tokio;
 
@@ -65,8 +69,13 @@ pub use journal::{
     check_journal, salvage_journal, Committing, Frontiers, Journal, JournalOptions, Lsn, Mode, Pin,
     Preallocate, Report, Segment, Ticket, Verdict,
 };
+pub use names::{Advice, EntryKind, Lifetime, PathOptions, Scan, ScanEntry};
 pub use op::{block_on, Op, OpError, OpResult, Payload, Reading, Syncing, Writing};
 pub use reader::{Entry, Reader, Record};
+pub use replace::{
+    replace, Durability, FileError, FileItem, FileReport, FileResult, ReplaceOptions, Replacement,
+    Replacing,
+};
 
 /// The guide's program, compiled with the doc tests. (Not there in a package outside of the C tree.)
 #[cfg(doctest)]

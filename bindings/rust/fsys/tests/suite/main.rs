@@ -4,6 +4,7 @@
 mod batch;
 mod blocking;
 mod device;
+mod files;
 mod futures;
 mod journal;
 mod life;
