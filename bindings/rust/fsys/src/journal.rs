@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The write-ahead journal.
+use crate::check::{list, Pin, Report, Segment};
 use crate::completion::nanoseconds;
 use crate::engine::{Borrow, Engine, EngineInner};
-use crate::error::{cause, check, check_count, check_with_text, from_chars, Error, Result, EINVAL};
+use crate::error::{cause, check, check_count, check_with_text, Error, Result, EINVAL};
 use crate::op::{Op, Payload, Submit};
 use crate::path_to_c;
 use crate::reader::Reader;
@@ -172,102 +173,6 @@ impl JournalOptions {
     }
 }
 
-/// What opening, or a check, came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Verdict {
-    /// There was no journal.
-    Fresh,
-    /// It ends with a whole record.
-    Clean,
-    /// It ended with bytes that nobody had been promised: cut.
-    Torn,
-    /// Acknowledged bytes are not there.
-    Damaged,
-    /// It could not be read: neither torn nor damaged.
-    IoError,
-}
-
-/// What opening, or a check, found.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Report {
-    /// In one word.
-    pub verdict: Verdict,
-    /// In one sentence.
-    pub text: String,
-    /// First position that is kept.
-    pub first_lsn: Lsn,
-    /// New records begin behind this.
-    pub end_lsn: Lsn,
-    /// The torn tail, empty when there was none.
-    pub cut: std::ops::Range<Lsn>,
-    /// Position of the first damage.
-    pub damage_lsn: Lsn,
-    /// In force.
-    pub epoch: u64,
-    /// Whole records in what was scanned.
-    pub records: u64,
-    /// File in the journal's directory with the cut bytes, or "".
-    pub kept_name: String,
-}
-
-impl Report {
-    pub(crate) fn empty() -> sys::fsys_journal_report {
-        // SAFETY: all-zero is a valid fsys_journal_report.
-        let mut report: sys::fsys_journal_report = unsafe { zeroed() };
-        report.struct_size = size_of::<sys::fsys_journal_report>() as u32;
-        report
-    }
-
-    pub(crate) fn from_c(raw: &sys::fsys_journal_report) -> Report {
-        Report {
-            verdict: match raw.verdict {
-                sys::FSYS_JOURNAL_FRESH => Verdict::Fresh,
-                sys::FSYS_JOURNAL_CLEAN => Verdict::Clean,
-                sys::FSYS_JOURNAL_TORN => Verdict::Torn,
-                sys::FSYS_JOURNAL_DAMAGED => Verdict::Damaged,
-                _ => Verdict::IoError,
-            },
-            text: from_chars(&raw.text),
-            first_lsn: raw.first_lsn,
-            end_lsn: raw.end_lsn,
-            cut: raw.cut_from..raw.cut_to,
-            damage_lsn: raw.damage_lsn,
-            epoch: raw.epoch,
-            records: raw.records,
-            kept_name: from_chars(&raw.kept_name),
-        }
-    }
-}
-
-/// Comes to the verdict that opening would, and changes nothing. `deep` reads every frame. A damaged
-/// journal is a report, not an error.
-pub fn check_journal(path: impl AsRef<Path>, deep: bool) -> Result<Report> {
-    let path = path_to_c(path.as_ref())?;
-    let mut raw = Report::empty();
-    let flags = if deep { sys::FSYS_JOURNAL_DEEP } else { 0 };
-    // SAFETY: path and report (which states its size) live through the call.
-    let code = unsafe { sys::fsys_journal_check(path.as_ptr(), flags, &mut raw) };
-    let report = Report::from_c(&raw);
-    if code < 0 && code != sys::FSYS_E_CORRUPT {
-        return Err(Error::with_text(code, report.text));
-    }
-    Ok(report)
-}
-
-/// Copies every readable record of a journal that nobody has open into a new journal. How many
-/// records were copied, and how many ranges could not be read.
-pub fn salvage_journal(from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<(u64, u64)> {
-    let (from, to) = (path_to_c(from.as_ref())?, path_to_c(to.as_ref())?);
-    let (mut records, mut lost) = (0, 0);
-    // SAFETY: paths and outputs live through the call.
-    check(unsafe {
-        sys::fsys_journal_salvage(from.as_ptr(), to.as_ptr(), &mut records, &mut lost)
-    })?;
-    Ok((records, lost))
-}
-
 pub(crate) struct JournalInner {
     pub(crate) raw: *mut sys::fsys_journal,
     closed: AtomicBool,
@@ -309,36 +214,6 @@ pub struct Frontiers {
     pub durable: Lsn,
     /// After a failure: what lies in (start, end] may be there.
     pub unknown: Option<(Lsn, Lsn)>,
-}
-
-/// A segment file of a journal.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Segment {
-    /// In the journal's directory.
-    pub name: String,
-    /// One more than the one before it.
-    pub number: u64,
-    /// Of all its records.
-    pub epoch: u64,
-    /// Position of its first byte.
-    pub first_lsn: Lsn,
-    /// Where its records end; of the active one, where its room ends.
-    pub end_lsn: Lsn,
-    /// Immutable from now on.
-    pub sealed: bool,
-}
-
-/// A named position that keeps what is behind it from being trimmed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Pin {
-    /// Its name.
-    pub name: String,
-    /// What lies behind it is kept.
-    pub lsn: Lsn,
-    /// 0: no limit.
-    pub max_bytes: u64,
 }
 
 /// A write-ahead journal, open for writing. Share it by reference or in an `Arc`; threads that
@@ -523,32 +398,17 @@ impl Journal {
     }
     /// The pins, by name.
     pub fn pins(&self) -> Result<Vec<Pin>> {
-        let pins = list(|out: *mut sys::fsys_journal_pinned, max| {
+        list(Pin::from_c, |out, max| {
             // SAFETY: `out` has room for `max`.
             unsafe { sys::fsys_journal_pins(self.inner.raw, out, max) }
-        })?;
-        Ok(pins
-            .iter()
-            .map(|raw| Pin { name: from_chars(&raw.name), lsn: raw.lsn, max_bytes: raw.max_bytes })
-            .collect())
+        })
     }
     /// The segment files, oldest first. Sealed ones never change.
     pub fn segments(&self) -> Result<Vec<Segment>> {
-        let segments = list(|out: *mut sys::fsys_journal_segment, max| {
+        list(Segment::from_c, |out, max| {
             // SAFETY: `out` has room for `max`.
             unsafe { sys::fsys_journal_segments(self.inner.raw, out, max) }
-        })?;
-        Ok(segments
-            .iter()
-            .map(|raw| Segment {
-                name: from_chars(&raw.name),
-                number: raw.number,
-                epoch: raw.epoch,
-                first_lsn: raw.first_lsn,
-                end_lsn: raw.end_lsn,
-                sealed: raw.sealed != 0,
-            })
-            .collect())
+        })
     }
     /// Copies what is kept, up to `lsn` (0: all that is durable), into a new directory, as a clean
     /// journal. Commits go on meanwhile.
@@ -608,21 +468,6 @@ fn count(length: usize) -> Result<u32> {
 
 fn pin_name(name: &str) -> Result<CString> {
     CString::new(name).map_err(|_| Error::with_text(-EINVAL, "the name holds a NUL byte"))
-}
-
-/// Calls until there was room for all: the calls return how many there are.
-fn list<T>(call: impl Fn(*mut T, u32) -> i32) -> Result<Vec<T>> {
-    let mut items: Vec<T> = Vec::with_capacity(16);
-    loop {
-        let max = items.capacity();
-        let there = check(call(items.as_mut_ptr(), max as u32))? as usize;
-        if there <= max {
-            // SAFETY: that many have been written.
-            unsafe { items.set_len(there) };
-            return Ok(items);
-        }
-        items.reserve(there + 8);
-    }
 }
 
 /// A place for a record in the log buffer. Write to it, then [`publish`](Ticket::publish); dropping

@@ -44,6 +44,7 @@
 mod batch;
 mod buf;
 mod buffer;
+mod check;
 mod completion;
 mod device;
 mod engine;
@@ -60,15 +61,16 @@ mod tokio;
 pub use batch::{Batch, Done};
 pub use buf::{IoBuf, IoBufMut, Slice};
 pub use buffer::Buffer;
+pub use check::{
+    check_journal, explain_journal, list_pins, list_segments, salvage_journal, Finding, Pin, Place,
+    Report, Segment, Verdict,
+};
 pub use device::{device_flush, probe, Answer, Device, DeviceKind, Flushed, Probe};
 pub use engine::{Backend, Engine, Info, LocalEngine, Options};
 pub use error::{Error, Kind, Result};
 pub use file::{File, FileInfo, OpenOptions};
 pub use fsys_sys as sys;
-pub use journal::{
-    check_journal, salvage_journal, Committing, Frontiers, Journal, JournalOptions, Lsn, Mode, Pin,
-    Preallocate, Report, Segment, Ticket, Verdict,
-};
+pub use journal::{Committing, Frontiers, Journal, JournalOptions, Lsn, Mode, Preallocate, Ticket};
 pub use names::{Advice, EntryKind, Lifetime, PathOptions, Scan, ScanEntry};
 pub use op::{block_on, Op, OpError, OpResult, Payload, Reading, Syncing, Writing};
 pub use reader::{Entry, Reader, Record};

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Readers of a journal.
+use crate::check::Report;
 use crate::completion::nanoseconds;
 use crate::engine::{Borrow, Engine};
 use crate::error::{check, Error, Result};
-use crate::journal::{JournalInner, Lsn, Report};
+use crate::journal::{JournalInner, Lsn};
 use crate::path_to_c;
 use fsys_sys as sys;
 use std::fmt;

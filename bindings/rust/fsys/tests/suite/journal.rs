@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 use crate::Scratch;
 use fsys::{
-    check_journal, salvage_journal, Engine, Entry, Journal, JournalOptions, Kind, Lsn, Reader,
-    Verdict,
+    check_journal, explain_journal, list_pins, list_segments, salvage_journal, Engine, Entry,
+    Journal, JournalOptions, Kind, Lsn, Place, Reader, Verdict,
 };
 use std::io::IoSlice;
 use std::time::Duration;
@@ -190,6 +190,14 @@ fn damage_is_told_and_salvaged() {
     }
     assert_eq!(whole, 2);
     drop(reader);
+    let report = check_journal(&path, false).unwrap();
+    let finding = explain_journal(&path, report.damage_lsn).unwrap();
+    assert_eq!(finding.place, Place::Damaged);
+    assert!(finding.proof_durable_lsn >= report.damage_lsn, "{finding:?}");
+    assert_eq!(explain_journal(&path, 1 << 40).unwrap().place, Place::End);
+    assert_eq!(explain_journal(scratch.path("absent"), 1).unwrap_err().kind(), Kind::Os(2));
+    assert_eq!(list_segments(&path).unwrap().len(), 1);
+    assert_eq!(list_pins(&path).unwrap(), []);
     let (records, lost) = salvage_journal(&path, scratch.path("salvaged")).unwrap();
     assert_eq!((records, lost), (2, 1));
 }
