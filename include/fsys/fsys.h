@@ -277,6 +277,13 @@ FSYS_API int fsys_file_info(fsys_file *file, fsys_file_details *ret_info) FSYS_N
                                      linked behind it complete with -ECANCELED */
 #define FSYS_EXACT 0x0020u      /**< end of file before `length` is ::FSYS_E_SHORT (implied by
                                      LINK) */
+#define FSYS_ATOMIC 0x0040u     /**< write: after a power cut all of its bytes are there or none
+                                     (RWF_ATOMIC, Linux 6.11); ::FSYS_E_NOT_ATOMIC where that is not
+                                     promised, never a plain write instead. The file must be
+                                     ::FSYS_FILE_DIRECT, the length a power of two within the limits
+                                     of the file (fsys_probe_file(): `atomic_min`, `atomic_max`), the
+                                     offset a multiple of the length. Says nothing of when: add
+                                     ::FSYS_DURABLE. */
 #define FSYS_SYNC_DATA 0x0100u  /**< sync: data and what is needed to read it back (fdatasync) */
 #define FSYS_SYNC_RANGE 0x0200u /**< sync: at least [offset, offset + length) becomes durable, the
                                      rest may; never less than fdatasync gives for the range */
@@ -317,7 +324,7 @@ typedef struct fsys_request {
  * @retval -EBADF  the file is not open for this direction
  * @return FSYS_E_CLOSED, FSYS_E_FORKED, FSYS_E_POISONED (a sync or durable write of a poisoned
  *         file; anything on a poisoned handle), FSYS_E_DRIVER_DEAD, FSYS_E_MISALIGNED,
- *         FSYS_E_BAD_FLAG. No completion comes then.
+ *         FSYS_E_BAD_FLAG, FSYS_E_NOT_ATOMIC (see ::FSYS_ATOMIC). No completion comes then.
  */
 FSYS_API int fsys_submit_read(fsys_file *file, void *buffer, size_t length, uint64_t offset,
                               uint32_t flags, uint64_t user_data, fsys_op *ret_op) FSYS_NOEXCEPT;
@@ -472,8 +479,9 @@ FSYS_API int fsys_poll(fsys *handle, int64_t timeout_ns) FSYS_NOEXCEPT;
  */
 FSYS_API int64_t fsys_read(fsys_file *file, void *buffer, size_t length, uint64_t offset,
                            uint32_t flags) FSYS_NOEXCEPT;
-/** Writes at `offset` on the calling thread. Allowed flags: FSYS_DURABLE, FSYS_PARTIAL. Any
- *  thread. @return bytes written, or a code; a code leaves unknown which bytes were written. */
+/** Writes at `offset` on the calling thread. Allowed flags: FSYS_DURABLE, FSYS_PARTIAL, FSYS_ATOMIC
+ *  (not both of the last two). Any thread. @return bytes written, or a code; a code leaves unknown
+ *  which bytes were written, except FSYS_E_NOT_ATOMIC: none. */
 FSYS_API int64_t fsys_write(fsys_file *file, const void *buffer, size_t length, uint64_t offset,
                             uint32_t flags) FSYS_NOEXCEPT;
 /** Makes the file's completed writes durable, on the calling thread. Allowed flags: 0 (fsync) or

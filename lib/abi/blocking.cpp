@@ -98,7 +98,7 @@ int64_t fsys_write(fsys_file *file, const void *buffer, size_t length, uint64_t 
         if (call.code() != 0) {
             return call.code();
         }
-        if ((flags & ~std::uint32_t{FSYS_PARTIAL | FSYS_DURABLE}) != 0) {
+        if ((flags & ~std::uint32_t{FSYS_PARTIAL | FSYS_DURABLE | FSYS_ATOMIC}) != 0) {
             return FSYS_E_BAD_FLAG;
         }
         void *bytes = const_cast<void *>(buffer);

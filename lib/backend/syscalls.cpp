@@ -98,6 +98,8 @@ int Syscalls::close(int fd) { return checked(::close(fd)); }
 
 int Syscalls::fstat(int fd, struct stat *out) { return checked(::fstat(fd, out)); }
 
+IoLimits Syscalls::io_limits(int fd) { return io_limits_of(fd); }
+
 int Syscalls::rename(int from_dir, const char *from, int to_dir, const char *to) {
     return checked(::renameat(from_dir, from, to_dir, to));
 }

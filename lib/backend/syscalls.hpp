@@ -18,7 +18,12 @@
 #include <string>
 #include <vector>
 
+#include "platform/file_facts.hpp"
+
 namespace libfsys {
+
+// Write all or nothing, RWF_ATOMIC of linux/fs.h since Linux 6.11.
+inline constexpr int kRwfAtomic = 0x40;
 
 // Offset that means "the descriptor's own position": pipes, sockets, terminals.
 inline constexpr std::uint64_t kStreamOffset = ~std::uint64_t{0};
@@ -46,6 +51,7 @@ public:
     virtual int open_beneath(int dir, const char *path, int flags, mode_t mode);
     virtual int close(int fd);
     virtual int fstat(int fd, struct stat *out);
+    virtual IoLimits io_limits(int fd);  // all unknown on failure
     virtual int rename(int from_dir, const char *from, int to_dir, const char *to);
     virtual int unlink(int dir, const char *path);
     virtual int mkdir(int dir, const char *path, mode_t mode);

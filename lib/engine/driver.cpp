@@ -206,7 +206,7 @@ bool Driver::put(Op &op, std::uint32_t index) {
         request.fd = target.fd;
         request.registered_file = registered_place(target);
         request.device = target.direct;
-        request.rwf = (op.flags & FSYS_DURABLE) != 0 ? RWF_DSYNC : 0;
+        request.rwf = rwf_of(op.flags);
         if (op.opcode == FSYS_OP_SYNC) {
             const bool range = (op.flags & FSYS_SYNC_RANGE) != 0;
             request.data_only = range || (op.flags & FSYS_SYNC_DATA) != 0;
@@ -227,8 +227,11 @@ bool Driver::put(Op &op, std::uint32_t index) {
                     std::min<std::uint64_t>(op.length - op.done, kMaxPiece));
                 const auto address = reinterpret_cast<std::uintptr_t>(request.buffer);
                 const auto base = engine_.arena_base.load(std::memory_order_acquire);
+                // The kernel takes atomic writes from plain user memory only (EINVAL otherwise: its
+                // generic_atomic_write_valid(), 6.11 to 6.18).
                 request.registered_buffer = facts_.registered_arena && address >= base &&
-                                            address - base < engine_.arena_size.load();
+                                            address - base < engine_.arena_size.load() &&
+                                            (op.flags & FSYS_ATOMIC) == 0;
             }
             op.piece = request.length;
         }

@@ -110,6 +110,12 @@ private:
     const void *futexes_[kMost];
 };
 
+// RWF_* flags of an op.
+inline int rwf_of(std::uint32_t flags) {
+    return ((flags & FSYS_DURABLE) != 0 ? RWF_DSYNC : 0) |
+           ((flags & FSYS_ATOMIC) != 0 ? kRwfAtomic : 0);
+}
+
 class Engine {
 public:
     explicit Engine(const EngineConfig &config);  // throws std::bad_alloc
@@ -165,7 +171,7 @@ public:
                                             std::uint32_t flags, void *buffer, std::uint64_t length,
                                             std::uint64_t offset) {
         if (!real_calls_ || length == 0 || length > kMaxPiece || target.stream ||
-            (flags & FSYS_DURABLE) != 0) {
+            (flags & (FSYS_DURABLE | FSYS_ATOMIC)) != 0) {
             return execute(&target, opcode, flags, buffer, nullptr, 0, length, offset, 0);
         }
         const long n = opcode == FSYS_OP_READ ? raw_pread(target.fd, buffer, length, offset)

@@ -46,6 +46,15 @@ bool Engine::progress(const Target &target, std::uint32_t opcode, std::uint32_t 
             return false;
         }
     }
+    const bool atomic = (flags & FSYS_ATOMIC) != 0;
+    if (atomic && (returned == -EINVAL || returned == -EOPNOTSUPP ||
+                   (returned >= 0 && static_cast<std::uint64_t>(returned) < length))) {
+        // Not as promised at open. A part that was written must not be continued by a second write.
+        out.done += returned > 0 ? static_cast<std::uint64_t>(returned) : 0;
+        out.result = FSYS_E_NOT_ATOMIC;
+        out.step = FSYS_STEP_TRANSFER;
+        return true;
+    }
     if (returned < 0) {
         out.result = returned;
         out.step = failed(const_cast<Target *>(&target), opcode, flags, static_cast<int>(returned));
@@ -123,7 +132,7 @@ Outcome Engine::execute(Target *target, std::uint32_t opcode, std::uint32_t flag
         } while (code == -EINTR);
         break;
     default: {
-        const int rwf = (flags & FSYS_DURABLE) != 0 ? RWF_DSYNC : 0;
+        const int rwf = rwf_of(flags);
         std::uint8_t retries = 0;
         if (out.done == length) {
             out.result = static_cast<std::int64_t>(length);

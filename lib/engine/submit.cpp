@@ -14,14 +14,14 @@ namespace libfsys {
 namespace {
 
 constexpr std::uint32_t kCommon = FSYS_WAIT_SOON | FSYS_NONBLOCK | FSYS_LINK;
-constexpr std::uint32_t kKnown = kCommon | FSYS_DURABLE | FSYS_PARTIAL | FSYS_EXACT |
+constexpr std::uint32_t kKnown = kCommon | FSYS_DURABLE | FSYS_PARTIAL | FSYS_EXACT | FSYS_ATOMIC |
                                  FSYS_SYNC_DATA | FSYS_SYNC_RANGE | FSYS_KEEP_SIZE;
 constexpr std::uint32_t kAllowed[] = {
     kCommon,                                               // NOP
     kCommon | FSYS_PARTIAL | FSYS_EXACT,                   // READ
-    kCommon | FSYS_PARTIAL | FSYS_EXACT | FSYS_DURABLE,    // WRITE
+    kCommon | FSYS_PARTIAL | FSYS_EXACT | FSYS_DURABLE | FSYS_ATOMIC,  // WRITE
     kCommon | FSYS_PARTIAL | FSYS_EXACT,                   // READV
-    kCommon | FSYS_PARTIAL | FSYS_EXACT | FSYS_DURABLE,    // WRITEV
+    kCommon | FSYS_PARTIAL | FSYS_EXACT | FSYS_DURABLE | FSYS_ATOMIC,  // WRITEV
     kCommon | FSYS_SYNC_DATA | FSYS_SYNC_RANGE,            // SYNC
     kCommon | FSYS_KEEP_SIZE,                              // ALLOCATE
 };
@@ -51,6 +51,13 @@ bool total_of(const iovec *iov, std::uint64_t count, std::uint64_t &total) {
         total += iov[i].iov_len;
     }
     return true;
+}
+
+// generic_atomic_write_valid() of the kernel and the limits of statx(2).
+bool can_be_atomic(const Target &target, std::uint64_t bytes, std::uint64_t offset,
+                   std::uint64_t buffers) {
+    return target.atomic_min != 0 && bytes >= target.atomic_min && bytes <= target.atomic_max &&
+           (bytes & (bytes - 1)) == 0 && offset % bytes == 0 && buffers <= target.atomic_segments;
 }
 
 }  // namespace
@@ -97,6 +104,14 @@ int Engine::check(const Request &r) const {
     if (bytes > static_cast<std::uint64_t>(INT64_MAX) ||
         r.offset > static_cast<std::uint64_t>(INT64_MAX) - bytes) {
         return -EINVAL;
+    }
+    if ((r.flags & FSYS_ATOMIC) != 0) {
+        if ((r.flags & FSYS_PARTIAL) != 0) {
+            return -EINVAL;
+        }
+        if (!can_be_atomic(target, bytes, r.offset, vectored ? r.length : 1)) {
+            return FSYS_E_NOT_ATOMIC;
+        }
     }
     if (target.direct && (read || write)) {
         if (!aligned(r.offset, target.offset_align) || !aligned(bytes, target.offset_align)) {

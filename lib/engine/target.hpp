@@ -65,6 +65,9 @@ struct TargetFacts {
     bool ring_writes = false;  // buffered writes can complete inside io_uring_enter
     std::uint32_t mem_align = 0;
     std::uint32_t offset_align = 0;
+    std::uint32_t atomic_min = 0;  // bytes; 0: no atomic writes
+    std::uint32_t atomic_max = 0;
+    std::uint32_t atomic_segments = 0;
     char file_system[16] = "?";
 };
 

@@ -17,11 +17,17 @@
 namespace libfsys {
 namespace {
 
-void find_limits(TargetFacts &facts) {
-    const IoLimits limits = io_limits_of(facts.fd);
+void find_limits(Engine &engine, TargetFacts &facts) {
+    const IoLimits limits = engine.sys.io_limits(facts.fd);
     // Before 6.1 the kernel does not say; a page satisfies every device.
     facts.mem_align = limits.direct_known ? limits.mem_align : 4096;
     facts.offset_align = limits.direct_known ? limits.offset_align : 4096;
+    // Without O_DIRECT the kernel refuses every atomic write.
+    if (facts.direct && limits.atomic_known) {
+        facts.atomic_min = limits.atomic_min;
+        facts.atomic_max = limits.atomic_max;
+        facts.atomic_segments = limits.atomic_segments;
+    }
 }
 
 int inspect(Engine &engine, std::uint32_t flags, TargetFacts &facts, Detail &detail) {
@@ -38,7 +44,7 @@ int inspect(Engine &engine, std::uint32_t flags, TargetFacts &facts, Detail &det
         facts.ring_writes = fs->ring_writes;
     }
     if (regular || S_ISBLK(st.st_mode)) {
-        find_limits(facts);
+        find_limits(engine, facts);
     }
     facts.bounce = facts.direct && (flags & FSYS_FILE_BOUNCE) != 0;
     return 0;

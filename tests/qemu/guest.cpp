@@ -204,6 +204,48 @@ void failing(const std::string &disk) {
           "no device flush after a failed commit", describe(code, f));
 }
 
+// Atomic writes of the block device itself. AWUPF 0 promises one block; Linux tells since 6.11.
+void atomic(const std::string &disk) {
+    const std::string path = "/dev/" + disk;
+    const bool promised = kernel_is_at_least(6, 11);
+    const fsys_probe_report r = probe(path);
+    check(r.atomic == (promised ? FSYS_ANSWER_YES : FSYS_ANSWER_UNKNOWN), "the promise of statx",
+          std::to_string(r.atomic));
+    check(r.atomic_max == (promised ? 512u : 0u), "one block", std::to_string(r.atomic_max));
+    fsys *engine = nullptr;
+    check(fsys_open(nullptr, &engine) == 0, "an engine");
+    fsys_file_options options{};
+    options.struct_size = sizeof options;
+    options.flags = FSYS_FILE_READ | FSYS_FILE_WRITE | FSYS_FILE_DIRECT;
+    fsys_file *file = nullptr;
+    check(fsys_file_open(engine, path.c_str(), &options, &file) == 0, "the device, O_DIRECT");
+    void *buffer = nullptr;
+    check(fsys_buffer_alloc(engine, 4096, &buffer) == 0, "memory");
+    std::memset(buffer, 0xa5, 4096);
+    const std::int64_t expected = promised ? 512 : FSYS_E_NOT_ATOMIC;
+    const std::int64_t one = fsys_write(file, buffer, 512, 4096, FSYS_ATOMIC | FSYS_DURABLE);
+    check(one == expected, "an atomic write of one block", std::to_string(one));
+    fsys_op op = 0;
+    const int code = fsys_submit_write(file, buffer, 512, 8192, FSYS_ATOMIC, 0, &op);
+    check(code == (promised ? 0 : FSYS_E_NOT_ATOMIC), "submitted", fsys_strerror(code));
+    if (code == 0) {
+        fsys_result result{};
+        const int waited = fsys_wait(engine, op, 10'000'000'000, &result);
+        check(waited == 0 && result.result == 512, "an atomic write by io_uring",
+              std::to_string(waited) + ", " + std::to_string(result.result) + ", lane " +
+                  std::to_string(result.lane));
+    }
+    const std::int64_t two = fsys_write(file, buffer, 1024, 8192, FSYS_ATOMIC);
+    check(two == FSYS_E_NOT_ATOMIC, "two blocks are not promised", std::to_string(two));
+    if (promised) {
+        std::memset(buffer, 0, 4096);
+        const std::int64_t back = fsys_read(file, buffer, 1024, 8192, 0);
+        const auto *bytes = static_cast<const unsigned char *>(buffer);
+        check(back == 1024 && bytes[511] == 0xa5 && bytes[512] == 0, "what was written is there");
+    }
+    check(fsys_close(engine) == 0, "closing");
+}
+
 // Commands that the library never sends, through its own lower half: how errors come back.
 void statuses(const std::string &disk) {
     System &system = real_system();
@@ -341,6 +383,7 @@ int main() {
     unsigned sent = counted(idle);
     unprivileged(idle, &sent);
     statuses(idle);
+    atomic(idle);
     failing(fails);
     multipath(twin);
     check(::mount(("/dev/" + files + "p1").c_str(), "/mnt", "ext4", 0, "") == 0, "mounting again");

@@ -141,6 +141,7 @@ pub const FSYS_PARTIAL: u32 = 0x0004;
 pub const FSYS_NONBLOCK: u32 = 0x0008;
 pub const FSYS_LINK: u32 = 0x0010;
 pub const FSYS_EXACT: u32 = 0x0020;
+pub const FSYS_ATOMIC: u32 = 0x0040;
 pub const FSYS_SYNC_DATA: u32 = 0x0100;
 pub const FSYS_SYNC_RANGE: u32 = 0x0200;
 pub const FSYS_KEEP_SIZE: u32 = 0x0400;

@@ -164,6 +164,7 @@ pub fn rows() -> Vec<String> {
     constant!(rows, FSYS_NONBLOCK);
     constant!(rows, FSYS_LINK);
     constant!(rows, FSYS_EXACT);
+    constant!(rows, FSYS_ATOMIC);
     constant!(rows, FSYS_SYNC_DATA);
     constant!(rows, FSYS_SYNC_RANGE);
     constant!(rows, FSYS_KEEP_SIZE);
