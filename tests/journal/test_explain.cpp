@@ -361,6 +361,30 @@ TEST_CASE("explain: whatever byte is changed, it agrees with the check",
     REQUIRE(damaged + torn > 100);
 }
 
+TEST_CASE("beside a writer that is just making its watermark file nothing is there yet",
+          "[journal][abi][explain]") {
+    Scratch dir;
+    const std::string path = dir / "j";
+    std::filesystem::create_directory(path);
+    Store writer(real_syscalls());
+    REQUIRE(writer.open_dir(path, false) == 0);
+    REQUIRE(writer.lock() == 0);
+    for (const std::size_t bytes : {std::size_t{0}, std::size_t{4096}, kMarkBytes}) {
+        spill(path + "/watermark", std::string(bytes, '\0'));
+        const auto report = check(path, FSYS_JOURNAL_DEEP);
+        REQUIRE(report.writer == 1);
+        REQUIRE(report.verdict == FSYS_JOURNAL_CLEAN);
+        REQUIRE(report.records == 0);
+        REQUIRE(explain(path, 5000).state == FSYS_JOURNAL_AT_END);
+        REQUIRE(fsys_journal_list_segments(path.c_str(), nullptr, 0) == 0);
+        std::unique_ptr<Reader> reader;
+        REQUIRE(Reader::open(real_syscalls(), path, 0, Bound::durable, nullptr, reader) == 0);
+        Record found;
+        REQUIRE(reader->next(found) == Got::end);
+    }
+    writer.unlock();
+}
+
 TEST_CASE("explain and lists: refusals, and a caller of the first version",
           "[journal][abi][explain]") {
     Scratch dir;

@@ -335,47 +335,55 @@ std::string Demo::text() const
     const bool on = colours(STDOUT_FILENO);
     std::string out;
     const auto line = [&](const char *label, const std::string &words) {
-        out += fmt::format("{}{}\n", bold(fmt::format("{:<11}", label), on), words);
+        out += fmt::format("{}{}\n", bold(fmt::format("{:<12}", label), on), words);
     };
     std::string names;
     for (const std::string &source : sources_) {
         names += (names.empty() ? "" : ", ") + printable(source);
     }
-    line("input", fmt::format("{}: {}, {}", names, plural(input_.files.size(), "file", "files"),
+    line("input", fmt::format("{}: {} in {}, {}", names,
+                              plural(input_.pieces.size(), "record", "records"),
+                              plural(input_.files.size(), "file", "files"),
                               human_bytes(input_.bytes)));
-    line("journal", fmt::format("{}; {}", printable(place_.path()), primitive()));
-    line("committed", fmt::format("{} by {}, each durable before it was acknowledged, in {}",
-                                  plural(first_.commits, "record", "records"),
-                                  plural(options_.threads, "thread", "threads"),
-                                  human_seconds(static_cast<double>(first_.ns) / 1e9)));
-    line("killed", killed_ ? "the writer, by SIGKILL, in the middle of it"
-                           : "not: the writer had finished before");
-    line("recovered",
+    line("journal", printable(place_.path()));
+    out += "\n";
+    line("1 commit", fmt::format("{} by {} in {}, each durable before it was acknowledged",
+                                 plural(first_.commits, "record", "records"),
+                                 plural(options_.threads, "thread", "threads"),
+                                 human_seconds(static_cast<double>(first_.ns) / 1e9)));
+    line("2 kill", killed_ ? "the writer, by " + yellow("SIGKILL", on) + ", in the middle of it"
+                           : std::string("not done: the writer had finished before"));
+    line("3 recover",
          fmt::format("in {}: {}", human_ns(static_cast<double>(after_kill_.open_ns)),
                      after_kill_.verdict == FSYS_JOURNAL_TORN
                          ? fmt::format("a torn tail, cut; {} of it kept aside",
                                        human_bytes(after_kill_.cut_bytes))
                          : std::string("the log ends with a whole record")));
-    line("checked",
-         fmt::format("{} of {} acknowledged records {}, byte for byte as in the source; {} more had "
-                     "got there unacknowledged",
+    line("4 compare",
+         fmt::format("{} of {} acknowledged records {}, byte for byte as in the source",
                      human_count(after_kill_.recovered - after_kill_.unacknowledged),
-                     human_count(first_.commits), green("are there", on),
-                     human_count(after_kill_.unacknowledged)));
-    line("went on", fmt::format("{} in {}", plural(second_.commits, "record", "records"),
+                     human_count(first_.commits), green("are there", on)));
+    if (after_kill_.unacknowledged != 0) {
+        line("", fmt::format("and {} that had got there before their acknowledgement",
+                             human_count(after_kill_.unacknowledged)));
+    }
+    line("5 go on", fmt::format("a second writer: {} in {}",
+                                plural(second_.commits, "record", "records"),
                                 human_seconds(static_cast<double>(second_.ns) / 1e9)));
-    line("checked", fmt::format("{} records, {}, each once and in order",
-                                human_count(at_end_.recovered), green("complete", on)));
+    line("6 compare", fmt::format("{} records, {}, each once and in order",
+                                  human_count(at_end_.recovered), green("complete", on)));
     if (at_end_.changed != 0) {
         line("", fmt::format("{} of source files that changed meanwhile: not compared",
                              plural(at_end_.changed, "record", "records")));
     }
     const Histogram times = latency();
-    line("speed", fmt::format("{} commits/s, {:.1f} commits per sync, p50 {}, p99 {}",
-                              human_count(static_cast<std::uint64_t>(commits_per_second())),
-                              commits_per_sync(),
-                              human_ns(static_cast<double>(times.percentile(50))),
-                              human_ns(static_cast<double>(times.percentile(99)))));
+    out += "\n";
+    line("commits/s", human_count(static_cast<std::uint64_t>(commits_per_second())));
+    line("per sync", fmt::format("{:.1f} commits", commits_per_sync()));
+    line("latency", fmt::format("p50 {}, p99 {}",
+                                human_ns(static_cast<double>(times.percentile(50))),
+                                human_ns(static_cast<double>(times.percentile(99)))));
+    line("durable by", fmt::format("{}, chosen when the journal was opened", primitive()));
     out += "\n" + green("Nothing that was acknowledged was lost.", on) + "\n";
     return out;
 }
