@@ -101,7 +101,8 @@ unsafe impl Send for Core {}
 // SAFETY: as above.
 unsafe impl Sync for Core {}
 
-const BATCH: usize = 64;
+/// Completions taken in one call.
+pub(crate) const BATCH: usize = 64;
 const NO_RESULT: sys::fsys_result =
     sys::fsys_result { user_data: 0, op: 0, result: 0, bytes_done: 0, step: 0, lane: 0 };
 
@@ -197,23 +198,30 @@ impl Core {
     /// wakes their futures. How many there were.
     pub(crate) fn dispatch(&self, timeout: Option<Duration>) -> Result<usize> {
         let mut total = 0;
-        let mut wait = nanoseconds(timeout);
+        let mut wait = timeout;
         loop {
-            let mut results = [NO_RESULT; BATCH];
-            // SAFETY: `results` has room for BATCH completions.
-            let code =
-                unsafe { sys::fsys_reap(self.raw, results.as_mut_ptr(), BATCH as u32, wait) };
-            if code == sys::FSYS_E_POISONED || code == sys::FSYS_E_DRIVER_DEAD {
-                self.abandon(code);
-            }
-            let count = check(code)? as usize;
-            self.complete(&results[..count]);
+            let count = self.dispatch_batch(wait)?;
             total += count;
             if count < BATCH {
                 return Ok(total);
             }
-            wait = 0;
+            wait = Some(Duration::ZERO);
         }
+    }
+
+    /// As dispatch(), but no more than BATCH; fewer mean that the queue was seen empty.
+    pub(crate) fn dispatch_batch(&self, timeout: Option<Duration>) -> Result<usize> {
+        let mut results = [NO_RESULT; BATCH];
+        // SAFETY: `results` has room for BATCH completions.
+        let code = unsafe {
+            sys::fsys_reap(self.raw, results.as_mut_ptr(), BATCH as u32, nanoseconds(timeout))
+        };
+        if code == sys::FSYS_E_POISONED || code == sys::FSYS_E_DRIVER_DEAD {
+            self.abandon(code);
+        }
+        let count = check(code)? as usize;
+        self.complete(&results[..count]);
+        Ok(count)
     }
 
     fn complete(&self, results: &[sys::fsys_result]) {
@@ -309,5 +317,92 @@ pub(crate) fn nanoseconds(timeout: Option<Duration>) -> i64 {
     match timeout {
         Some(time) => i64::try_from(time.as_nanos()).unwrap_or(i64::MAX),
         None => sys::FSYS_FOREVER,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ptr::null_mut;
+
+    /// Counts what it is told; accepted or refused as `answers` say, 0 when there are no more.
+    #[derive(Default)]
+    struct Fake {
+        answers: Mutex<Vec<i32>>,
+        submits: Mutex<Vec<u64>>,
+        fails: Mutex<Vec<(i32, bool)>>,
+        completions: Mutex<usize>,
+    }
+
+    impl Pending for Fake {
+        fn submit(&self, key: u64, _flags: u32) -> i32 {
+            lock(&self.submits).push(key);
+            lock(&self.answers).pop().unwrap_or(0)
+        }
+        fn complete(&self, _result: &sys::fsys_result) {
+            *lock(&self.completions) += 1;
+        }
+        fn fail(&self, code: i32, buffer_is_free: bool) {
+            lock(&self.fails).push((code, buffer_is_free));
+        }
+    }
+
+    fn started(core: &Core) -> Arc<Fake> {
+        let op = Arc::new(Fake::default());
+        core.start(op.clone());
+        op
+    }
+
+    #[test]
+    fn a_dead_handle_keeps_the_buffers_of_what_the_kernel_holds() {
+        let core = Core::new(null_mut(), 1);
+        let held = started(&core);
+        let waiting = started(&core); // one slot only
+        core.abandon(sys::FSYS_E_DRIVER_DEAD);
+        assert_eq!(*lock(&held.fails), [(sys::FSYS_E_DRIVER_DEAD, false)]);
+        assert_eq!(*lock(&waiting.fails), [(sys::FSYS_E_DRIVER_DEAD, true)]);
+        assert_eq!((Arc::strong_count(&held), Arc::strong_count(&waiting)), (2, 1));
+        let late = started(&core);
+        assert_eq!(*lock(&late.fails), [(sys::FSYS_E_DRIVER_DEAD, true)]);
+        core.close(true);
+        assert_eq!(lock(&held.fails).last(), Some(&(sys::FSYS_E_CLOSED, true)));
+        assert_eq!(Arc::strong_count(&held), 1);
+    }
+
+    #[test]
+    fn a_close_that_timed_out_leaks_what_is_held() {
+        let core = Core::new(null_mut(), 1);
+        let held = started(&core);
+        let waiting = started(&core);
+        core.close(false);
+        assert_eq!(*lock(&held.fails), [(sys::FSYS_E_CLOSED, false)]);
+        assert_eq!(*lock(&waiting.fails), [(sys::FSYS_E_CLOSED, true)]);
+        drop(core);
+        assert_eq!((Arc::strong_count(&held), Arc::strong_count(&waiting)), (2, 1));
+        // A completion that was taken before, but comes here after: nobody is there for it.
+        let core = Core::new(null_mut(), 8);
+        core.close(true);
+        core.complete(&[sys::fsys_result { user_data: 5, ..NO_RESULT }]);
+    }
+
+    #[test]
+    fn the_backlog_goes_on_after_completions_and_after_refusals() {
+        let core = Core::new(null_mut(), 1);
+        let first = started(&core);
+        let ops: Vec<_> = (0..3000).map(|_| started(&core)).collect();
+        // Each in the backlog is refused when its turn comes: no recursion, none left behind.
+        ops[..2999].iter().for_each(|op| lock(&op.answers).push(-22));
+        let key = lock(&first.submits)[0];
+        core.complete(&[sys::fsys_result { user_data: key, ..NO_RESULT }]);
+        assert_eq!(*lock(&first.completions), 1);
+        assert!(ops[..2999].iter().all(|op| *lock(&op.fails) == [(-22, true)]));
+        assert_eq!((lock(&ops[2999].submits).len(), core.pending()), (1, 1));
+
+        // No slot free, and none of ours in flight: asked again, to wait.
+        let core = Core::new(null_mut(), 4);
+        let op = Arc::new(Fake::default());
+        lock(&op.answers).push(-EAGAIN);
+        core.start(op.clone());
+        assert_eq!((lock(&op.submits).len(), core.pending()), (2, 1));
     }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Completions taken by a tokio runtime instead of a thread of this crate.
 #![allow(clippy::incompatible_msrv)] // tokio itself needs a newer Rust
-use crate::completion::Core;
+use crate::completion::{Core, BATCH};
 use crate::engine::Engine;
 use std::future::poll_fn;
 use std::io;
@@ -47,10 +47,11 @@ fn poll(core: &Arc<Core>, fd: &AsyncFd<OwnedFd>, context: &mut Context<'_>) -> P
             Poll::Ready(Err(_)) => return Poll::Ready(()), // the runtime is shutting down
             Poll::Pending => return Poll::Pending,
         };
-        match core.dispatch(Some(Duration::ZERO)) {
+        match core.dispatch_batch(Some(Duration::ZERO)) {
             // The queue was seen empty, which reset the descriptor. What came since makes it
             // readable again, and tokio keeps a readiness that is newer than the guard.
-            Ok(_) => guard.clear_ready(),
+            Ok(count) if count < BATCH => guard.clear_ready(),
+            Ok(_) => guard.retain_ready(),
             Err(_) => return Poll::Ready(()),
         }
     }
