@@ -82,9 +82,39 @@ class Probe(support.Case):
     def test_text_names_what_matters(self):
         text = self.succeed("probe", self.dir).stdout
         for words in ("kernel", "backend", "file system", "O_DIRECT", "left alone", "waited for",
-                      "Counters"):
+                      "Counters", "Storage of", "volatile cache", "device flush"):
             self.assertIn(words, text)
         self.assertNotIn("\x1b", text)
+
+    def test_storage(self):
+        report = self.probe("--storage")
+        self.assertEqual(set(report), {"command", "ok", "storage"})
+        storage = report["storage"]
+        self.assertEqual(storage["path"], self.dir)
+        device = os.stat(self.dir).st_dev
+        self.assertEqual(storage["number"], f"{os.major(device)}:{os.minor(device)}")
+        answers = {"yes", "no", "unknown"}
+        for name in ("complete", "volatile_cache", "flush_reaches", "fua", "rotational",
+                     "power_loss_protection", "direct", "atomic", "passthrough"):
+            self.assertIn(storage[name], answers, name)
+        for name in ("sync_text", "datasync_text", "flush_text", "power_text"):
+            self.assertTrue(storage[name], name)
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            self.assertEqual(storage["boot_id"], file.read().strip())
+        self.assertEqual(len(storage["devices"]), min(storage["device_count"], 32))
+        if os.major(device) != 0 and storage["complete"] == "yes":
+            first = storage["devices"][0]
+            self.assertEqual(first["number"], storage["number"])
+            with open(f"/sys/dev/block/{first['number']}/size", encoding="ascii") as file:
+                self.assertEqual(first["bytes"], int(file.read()) * 512)
+        # The same is part of the whole report.
+        self.assertEqual(self.probe()["storage"], storage)
+
+    def test_storage_writes_nothing(self):
+        text = self.succeed("probe", "--storage", "/proc/self").stdout
+        self.assertIn("proc keeps its files in memory", text)
+        self.assertNotIn("Counters", text)
+        self.fail_with(1, "probe", "--storage", self.path("absent"), says=["ENOENT"])
 
     def test_leaves_nothing_behind(self):
         self.succeed("probe", self.dir)

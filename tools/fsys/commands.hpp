@@ -12,6 +12,7 @@ struct ProbeOptions {
     std::string path = ".";
     std::string backend = "auto";
     bool direct = false;  // O_DIRECT must work
+    bool storage = false;  // nothing but what lies underneath: no engine, no scratch file
     bool json = false;
 };
 int run_probe(const ProbeOptions &options);

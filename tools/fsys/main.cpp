@@ -35,13 +35,15 @@ Examples:
 `fsys COMMAND --help` tells more.)";
 
 constexpr const char *kProbeText =
-    R"(Tells what this kernel, this file system and an engine handle really use. Runs a few
-operations on a scratch file beside PATH, so that the facts are those of a running ring.)";
+    R"(Tells what lies underneath PATH (file system, devices, caches, power-loss protection) and
+what this kernel and an engine handle really use. Runs a few operations on a scratch file beside
+PATH, so that the facts are those of a running ring; with --storage none, and nothing is written.)";
 
 constexpr const char *kProbeExamples = R"(
 Examples:
   fsys probe                     the current directory's file system
   fsys probe /var/lib --json     for scripts
+  fsys probe --storage /dev/sda  a device, or a place that must not be written to
   fsys probe --backend io_uring  fail, with the reason, where io_uring cannot be had
   fsys probe --direct            fail where O_DIRECT cannot be had)";
 
@@ -258,8 +260,10 @@ int command_line(int argc, char **argv)
     ProbeOptions probe_options;
     CLI::App *probe = app.add_subcommand("probe", "what kernel, file system and engine really use");
     probe->add_option("PATH", probe_options.path,
-                      "directory, or file whose directory is meant (default .)");
+                      "file, directory or block device (default .)");
     add_backend(*probe, probe_options.backend);
+    probe->add_flag("--storage", probe_options.storage,
+                    "only what lies underneath PATH: no scratch file, no engine");
     probe->add_flag("--direct", probe_options.direct, "fail where O_DIRECT cannot be had");
     probe->add_flag("--json", probe_options.json, "one JSON document on standard output");
 

@@ -6,6 +6,7 @@
 
 #include "commands.hpp"
 #include "interrupt.hpp"
+#include "terminal.hpp"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -197,6 +198,8 @@ void gather(const ProbeOptions &options, ProbeFacts &facts)
     facts.machine = name.machine;
     facts.processors = sysconf(_SC_NPROCESSORS_ONLN);
     facts.directory = directory_of(options.path);
+    facts.path = options.path;
+    facts.storage = probe_storage(options.path);
 
     EngineSettings settings;
     settings.backend = options.backend;
@@ -265,6 +268,17 @@ void gather(const ProbeOptions &options, ProbeFacts &facts)
 
 int run_probe(const ProbeOptions &options)
 {
+    if (options.storage) {
+        const fsys_probe_report report = probe_storage(options.path);
+        if (options.json) {
+            fmt::print("{}\n", json_text({{"command", "probe"},
+                                          {"ok", true},
+                                          {"storage", storage_json(report, options.path)}}));
+        } else {
+            fmt::print("{}", storage_text(report, options.path, colours(STDOUT_FILENO)).substr(1));
+        }
+        return kOk;
+    }
     ProbeFacts facts;
     gather(options, facts);
     if (options.json) {

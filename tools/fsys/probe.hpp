@@ -5,6 +5,8 @@
 
 #include "engine.hpp"
 
+#include <fsys/device.h>
+
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -25,6 +27,8 @@ struct ProbeFacts {
     std::string machine;   // uname -m
     long processors = 0;
     std::string directory;
+    std::string path;             // as given
+    fsys_probe_report storage{};  // of `path`
     fsys_handle_info idle{};    // before the first operation
     fsys_handle_info running{};
     std::uint64_t idle_threads = 0;     // of the process, beyond the main one
@@ -35,6 +39,11 @@ struct ProbeFacts {
     std::vector<Trial> trials;
     fsys_counters counters{};
 };
+
+// What lies underneath a path (probe_device.cpp).
+fsys_probe_report probe_storage(const std::string &path);
+std::string storage_text(const fsys_probe_report &report, const std::string &path, bool colours);
+nlohmann::json storage_json(const fsys_probe_report &report, const std::string &path);
 
 std::string probe_text(const ProbeFacts &facts);
 nlohmann::json probe_json(const ProbeFacts &facts);

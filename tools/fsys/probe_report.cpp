@@ -197,6 +197,8 @@ std::string probe_text(const ProbeFacts &facts)
         page.line("O_DIRECT", fmt::format("none: {}", code_text(facts.direct_code)));
     }
 
+    page.raw(storage_text(facts.storage, facts.path, page.coloured()));
+
     trial_section(page, facts);
 
     page.title("Counters of this run");
@@ -255,6 +257,7 @@ nlohmann::json probe_json(const ProbeFacts &facts)
           {"registered_buffers", info.registered_buffers != 0}}},
         {"directory", facts.directory},
         {"file_system", facts.buffered.file_system},
+        {"storage", storage_json(facts.storage, facts.path)},
         {"buffered", file_json(facts.buffered)},
         {"direct", direct},
         {"trials", trials},
