@@ -310,8 +310,9 @@ Got Reader::next(Record &ret) {
         }
         if (!in_segment_ || at_ >= shape_.limit) {
             if (live_ != nullptr &&
-                (files_.empty() || (in_segment_ && at_ >= shape_.limit &&
-                                    files_.back().first_lsn < at_))) {
+                (files_.empty() || (!in_segment_ && unsettled_) ||
+                 (in_segment_ && at_ >= shape_.limit && files_.back().first_lsn < at_))) {
+                // After a seek, too: its place may be in a segment begun since the last look.
                 code_ = refresh();
                 if (code_ < 0) {
                     return Got::error;

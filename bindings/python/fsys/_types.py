@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: Apache-2.0 OR MIT
+"""What the library tells, as data. Numbers are bytes, nanoseconds or counts, as named."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import Dict, List, NamedTuple, Tuple
+
+
+@dataclass(frozen=True)
+class HandleInfo:
+    """What a handle really uses: Handle.info()."""
+
+    backend: str  #: 'io_uring' or 'threads'
+    backend_reason: str  #: why not io_uring: 'none', 'asked', 'enosys', 'sysctl', 'seccomp' ...
+    backend_errno: int  #: the errno behind the reason, or 0
+    driver_running: bool  #: whether the ring exists
+    ring_flags: int  #: IORING_SETUP_* bits that were granted
+    ring_features: int  #: IORING_FEAT_* bits
+    sq_entries: int  #: of the ring; 0 while there is none
+    cq_entries: int  #: of the ring
+    registered_files: int  #: places in the ring's file table
+    registered_buffers: bool  #: whether the memory of Buffers is registered with the ring
+    max_ops: int  #: as in force
+    max_files: int  #: as in force
+    pool_threads: int  #: most pool threads
+    poisoned: bool  #: after a sticky failure of the handle
+    memory_bytes: int  #: upper bound of what the handle allocates
+    reason: str  #: the reason as a sentence
+
+
+@dataclass(frozen=True)
+class Counters:
+    """Counters since the handle was opened: Handle.stats(). Each is exact, the set is not one
+    instant."""
+
+    ops: Dict[str, Dict[str, int]]  #: completed ops by lane ('inline', 'ring', 'pool') and kind
+    latency_ns: Dict[str, List[Tuple[int, int]]]  #: by lane: (lower bound of bucket, ops sampled)
+    failed: int  #: completed ops with an error
+    bytes_read: int
+    bytes_written: int
+    enters: int  #: io_uring_enter calls
+    entries: int  #: entries submitted by them
+    doorbells: int  #: times the driver thread was woken
+    pool_wakes: int
+    futex_waits: int
+    futex_wakes: int
+    event_signals: int  #: writes to the event descriptor
+    nowait_hits: int  #: reads satisfied from the page cache when submitted
+    nowait_misses: int
+    batch_enters: int  #: batches executed by their waiter on a private ring
+    iowq_punts: int  #: ring ops that the kernel gave to its worker threads
+    short_ios: int  #: transfers continued from a short point
+    retries: int
+    splits: int
+    cancels: int
+    slot_waits: int  #: submits that had to wait for a free slot
+    in_flight: int  #: ops accepted and not yet completed, now
+
+
+@dataclass(frozen=True)
+class FileInfo:
+    """What is known of an open file: File.info()."""
+
+    size: int  #: bytes, at the time of the call
+    readable: bool
+    writable: bool
+    direct: bool  #: O_DIRECT
+    direct_mem_align: int  #: buffer alignment for O_DIRECT; 0: none possible
+    direct_offset_align: int  #: offset and length alignment for O_DIRECT
+    read_lane: str  #: who executes an unattended read: 'inline', 'ring', 'pool'
+    write_lane: str
+    sync_lane: str
+    registered: bool  #: has a place in the ring's file table
+    file_system: str  #: 'ext4', 'xfs' ...; '?' when unknown
+
+
+class RecordKind(enum.IntEnum):
+    """What a Reader found."""
+
+    RECORD = 0  #: a record
+    GAP = 2  #: [start, lsn) was trimmed; the next call goes on at lsn
+    DAMAGE = 3  #: at start; the next call finds the same, see Reader.skip_damage()
+    EPOCH_CHANGED = 4  #: records behind lsn that were read have been withdrawn
+
+
+RECORD_KINDS = {int(kind): kind for kind in RecordKind}
+
+
+class Record(NamedTuple):
+    """What Reader.next() gives."""
+
+    kind: RecordKind
+    lsn: int  #: just past the record
+    start: int  #: position of its first byte
+    epoch: int  #: it was written in
+    data: bytes
+
+
+class Frontiers(NamedTuple):
+    """How far a journal is: each is at most the one named before it."""
+
+    reserved: int  #: positions handed out
+    published: int  #: complete in memory, as the last flush saw it
+    written: int  #: given to the kernel
+    durable: int  #: safe
+    unknown_lo: int  #: after a failure: what lies in (unknown_lo, unknown_hi] may be there
+    unknown_hi: int  #: 0 while there was no failure
+
+
+class Pin(NamedTuple):
+    """A retention pin: Journal.pins()."""
+
+    name: str
+    lsn: int  #: what lies behind it is kept
+    max_bytes: int  #: 0: no limit
+
+
+@dataclass(frozen=True)
+class JournalReport:
+    """What opening, or checking, a journal found."""
+
+    verdict: str  #: 'fresh', 'clean', 'torn', 'damaged' or 'io_error'
+    first_lsn: int  #: first position that is kept
+    end_lsn: int  #: new records begin behind this
+    cut_from: int  #: bytes cut from a torn tail: [cut_from, cut_to)
+    cut_to: int
+    damage_lsn: int  #: position of the first damage
+    proof_lsn: int  #: the frame that proves it had been acknowledged; 0: the watermark
+    epoch: int  #: now in force
+    records: int  #: whole records in what was scanned
+    scanned_bytes: int
+    kept_name: str  #: file in the journal's directory with the cut bytes, or ''
+    text: str  #: the finding as a sentence
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A segment file of a journal. Sealed ones never change."""
+
+    name: str  #: in the journal's directory
+    number: int
+    epoch: int  #: of all its records
+    first_lsn: int
+    end_lsn: int  #: where its records end; of the active one, where its room ends
+    file_bytes: int
+    sealed: bool
+
+
+@dataclass(frozen=True)
+class JournalStats:
+    """Counters of a journal since it was opened: Journal.stats()."""
+
+    direct: bool  #: O_DIRECT with RWF_DSYNC, else write and fdatasync
+    poisoned: bool
+    first_lsn: int
+    epoch: int
+    segments: int
+    spares: int
+    bytes_on_disk: int
+    syncs: int  #: flushes made durable
+    sync_ns: int  #: spent in them
+    flushed_bytes: int
+    frames: int
+    commits: int  #: blocking syncs that had to wait
+    led: int  #: flushes led for them
+    gathers: int
+    gather_misses: int
+    rotations: int
+    recycled: int
+    space_waits: int  #: times an append had to wait for room in the log buffer
+    open_tickets: int
+    oldest_ticket_ns: int
+    async_pending: int
+    pins_dropped: int
