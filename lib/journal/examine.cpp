@@ -215,6 +215,16 @@ State examine(Store &store) {
     for (const auto &file : state.listing.segments) {
         state.chain.push_back({file, false, {}});
     }
+    // A slot whose CRC is right and which no writer ever wrote: believing its trim point would hide
+    // records, also those to come.
+    if (state.slot.trim_lsn > state.slot.durable_lsn || state.slot.trim_lsn < kFirstLsn ||
+        state.slot.trim_lsn % kFrameAlign != 0 || state.slot.durable_lsn > kMostLsn) {
+        state.first = state.end = kFirstLsn;
+        damage(state, kFirstLsn,
+               say("the watermark contradicts itself: trimmed below %llu, durable below %llu",
+                   ull{state.slot.trim_lsn}, ull{state.slot.durable_lsn}));
+        return state;
+    }
     state.verdict = Verdict::clean;
     drop_dead(store, state);
     if (state.verdict != Verdict::clean) {

@@ -22,6 +22,8 @@ static_assert(std::endian::native == std::endian::little, "the journal format is
 using Lsn = std::uint64_t;
 
 inline constexpr Lsn kFirstLsn = 4096;
+// Beyond it positions no longer fit a writer's tail word. At 10 GB/s that is 228 years of appending.
+inline constexpr Lsn kMostLsn = std::uint64_t{1} << 56;
 inline constexpr std::uint32_t kFormatVersion = 1;
 inline constexpr std::size_t kHeaderBlock = 4096;  // of a segment file; the data follow
 inline constexpr std::size_t kFrameAlign = 8;
