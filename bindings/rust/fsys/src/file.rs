@@ -225,6 +225,13 @@ impl File {
     pub fn write_durable_at(&self, bytes: &[u8], offset: u64) -> Result<()> {
         self.write_with(bytes, offset, sys::FSYS_DURABLE)
     }
+    /// As [`write_durable_at`](Self::write_durable_at), and after a power cut all of the bytes are there
+    /// or none (RWF_ATOMIC, Linux 6.11). [`Kind::NotAtomic`](crate::Kind::NotAtomic), and nothing was
+    /// written, where that is not promised: the file must be [`direct`](OpenOptions::direct), the length
+    /// a power of two within the limits of [`probe`](Self::probe), the offset a multiple of it.
+    pub fn write_atomic_at(&self, bytes: &[u8], offset: u64) -> Result<()> {
+        self.write_with(bytes, offset, sys::FSYS_DURABLE | sys::FSYS_ATOMIC)
+    }
     #[inline]
     fn write_with(&self, bytes: &[u8], offset: u64, flags: u32) -> Result<()> {
         let memory = bytes.as_ptr().cast::<c_void>();
@@ -259,6 +266,12 @@ impl File {
     pub fn submit_write_durable<B: IoBuf>(&self, buffer: B, offset: u64) -> Op<Writing<B>> {
         let file = self.inner.clone();
         self.start(Writing { file, buffer, offset, flags: sys::FSYS_DURABLE })
+    }
+    /// Starts a [`write_atomic_at`](Self::write_atomic_at).
+    pub fn submit_write_atomic<B: IoBuf>(&self, buffer: B, offset: u64) -> Op<Writing<B>> {
+        let file = self.inner.clone();
+        let flags = sys::FSYS_DURABLE | sys::FSYS_ATOMIC;
+        self.start(Writing { file, buffer, offset, flags })
     }
     /// Starts an fsync, of the writes whose outcomes were seen before.
     pub fn submit_sync(&self) -> Op<Syncing> {

@@ -110,3 +110,31 @@ fn direct_io_uses_aligned_buffers() {
     assert_eq!(failure.error.kind(), Kind::Misaligned);
     assert_eq!(failure.buffer.unwrap().len(), 100);
 }
+
+#[test]
+fn an_atomic_write_is_atomic_or_refused() {
+    let scratch = Scratch::make();
+    let engine = Engine::new().unwrap();
+    let file = File::create(&engine, scratch.path("file")).unwrap();
+    file.write_at(&[1; 4096], 0).unwrap();
+    // Not a direct file: never a plain write instead.
+    assert_eq!(file.write_atomic_at(&[2; 4096], 0).unwrap_err().kind(), Kind::NotAtomic);
+    let failure = file.submit_write_atomic(vec![2; 4096], 0).wait().unwrap_err();
+    assert_eq!(failure.error.kind(), Kind::NotAtomic);
+    assert_eq!(std::fs::read(scratch.path("file")).unwrap(), [1; 4096]);
+
+    let options = OpenOptions::new().read(true).write(true).direct(true);
+    let direct = match options.open(&engine, scratch.path("file")) {
+        Ok(file) => file,
+        Err(error) => return println!("skipped: {error}"),
+    };
+    let mut buffer = engine.buffer(4096).unwrap();
+    buffer.fill(3);
+    let promised = direct.probe().unwrap().raw;
+    let fits = promised.atomic == fsys::sys::FSYS_ANSWER_YES
+        && (promised.atomic_min..=promised.atomic_max).contains(&4096);
+    match direct.write_atomic_at(&buffer, 0) {
+        Ok(()) => assert!(fits),
+        Err(error) => assert!(!fits && error.kind() == Kind::NotAtomic, "{error}"),
+    }
+}
