@@ -186,8 +186,8 @@ private:
     Lsn at_ = 0;
 };
 
-// What shows that everything below `end`, in segment `index`, had been durable: `walk` stands behind
-// it. The same three that recovery knows.
+// What shows that everything below `end`, in segment `index`, had been durable: `walk` stands
+// behind it. The same three that recovery knows.
 int prove(Scene &scene, Walk &walk, std::size_t index, Lsn end, Finding &ret) {
     Walk::Item item;
     int code;
@@ -218,8 +218,10 @@ std::string proof_text(const Finding &found) {
         return say("the frame at LSN %llu proves that everything below %llu had been durable",
                    ull{found.proof_at}, ull{found.proof_durable});
     case Rule::successor:
-        return say("its segment has a successor, from LSN %llu on, which begins only when all "
-                   "before it is durable", ull{found.proof_at});
+        return say(
+            "its segment has a successor, from LSN %llu on, which begins only when all "
+            "before it is durable",
+            ull{found.proof_at});
     case Rule::watermark:
         return say("the watermark proves that everything below %llu had been durable",
                    ull{found.proof_durable});
@@ -360,7 +362,8 @@ int explain_once(Syscalls &sys, const std::string &path, Lsn at, Finding &ret) {
             ret.end = ~std::uint64_t{0};
             ret.state = Finding::end_of_log;
             ret.rule = Rule::none;
-            ret.text = "no segment holds this position; the journal is damaged: " + scene.state.text;
+            ret.text =
+                "no segment holds this position; the journal is damaged: " + scene.state.text;
         }
         return code;
     }
@@ -407,8 +410,8 @@ int list_segments(Syscalls &sys, const std::string &path, std::vector<SegmentInf
         }
         if (code == 0) {
             const bool sealed = i + 1 < scene.files.size();
-            const Lsn end = sealed ? scene.files[i + 1].first_lsn
-                                   : std::max(file.first_lsn, scene.end);
+            const Lsn end =
+                sealed ? scene.files[i + 1].first_lsn : std::max(file.first_lsn, scene.end);
             ret.push_back({file.name, file.number, header.epoch,
                            kHeaderBlock + (end - file.first_lsn), file.first_lsn, end, sealed});
         }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //
-// fsys_journal_explain(), the rules in the report, and the lists by path: each rule is provoked, and
-// what is said of a position is compared with what the journal was made of.
+// fsys_journal_explain(), the rules in the report, and the lists by path: each rule is provoked,
+// and what is said of a position is compared with what the journal was made of.
 
 #include <cstddef>
 #include <functional>
@@ -90,7 +90,8 @@ TEST_CASE("explain: every position of a sound journal", "[journal][abi][explain]
         REQUIRE(found.segment_name == segment_files(path)[0].substr(path.size() + 1));
         REQUIRE(found.file_offset == 4096 + at - 4096);
         // All was acknowledged, and the close was an orderly one.
-        REQUIRE((found.rule == FSYS_JOURNAL_RULE_FRAME || found.rule == FSYS_JOURNAL_RULE_WATERMARK));
+        REQUIRE(
+            (found.rule == FSYS_JOURNAL_RULE_FRAME || found.rule == FSYS_JOURNAL_RULE_WATERMARK));
         REQUIRE(found.proof_durable_lsn >= found.end);
         if (found.state == FSYS_JOURNAL_AT_RECORD) {
             REQUIRE(found.end == made.lsns.at(next));
@@ -349,7 +350,8 @@ TEST_CASE("explain: whatever byte is changed, it agrees with the check",
                           : report.verdict == FSYS_JOURNAL_TORN  ? report.cut_from
                                                                  : report.end_lsn;
         const auto found = explain(path, where);
-        const std::uint32_t expected = report.verdict == FSYS_JOURNAL_DAMAGED ? FSYS_JOURNAL_AT_DAMAGED
+        const std::uint32_t expected = report.verdict == FSYS_JOURNAL_DAMAGED
+                                           ? FSYS_JOURNAL_AT_DAMAGED
                                        : report.verdict == FSYS_JOURNAL_TORN ? FSYS_JOURNAL_AT_TORN
                                                                              : FSYS_JOURNAL_AT_END;
         INFO("byte " << at << ": " << report.text << " / " << found.text);
