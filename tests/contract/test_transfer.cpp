@@ -234,13 +234,13 @@ TEST_CASE("offsets and lengths at their limits") {
     CHECK(submit(FSYS_OP_READV, absurd, 2, 0) == -EINVAL);
     fsys_iovec null_base = {nullptr, 1};
     CHECK(submit(FSYS_OP_READV, &null_base, 1, 0) == -EINVAL);
-    // The last byte that can be named: beyond the end for a read, too big for the file system as a
-    // write.
+    // The last byte that can be named: beyond the end for a read; as a write too big for ext4, a file
+    // of 2^63 - 1 bytes on XFS, btrfs and tmpfs.
     CHECK(done(rig, request(FSYS_OP_READ, file, &byte, 1, most - 1)).result == 0);
     const fsys_result result = done(rig, request(FSYS_OP_WRITE, file, &byte, 1, most - 1));
-    CHECK(result.result == -EFBIG);
-    CHECK(result.step == FSYS_STEP_TRANSFER);
-    CHECK(size_of(dir / "f") == 100);
+    CHECK((result.result == -EFBIG || result.result == 1));
+    CHECK(result.step == (result.result < 0 ? FSYS_STEP_TRANSFER : FSYS_STEP_NONE));
+    CHECK(static_cast<std::uint64_t>(size_of(dir / "f")) == (result.result < 0 ? 100 : most));
 }
 
 TEST_CASE("access, flags and opcodes are checked before anything is accepted") {
@@ -320,7 +320,11 @@ TEST_CASE("allocate grows the file, or keeps its size") {
     CHECK(size_of(dir / "f") == 0);
     struct stat st{};
     REQUIRE(::stat((dir / "f").c_str(), &st) == 0);
-    CHECK(st.st_blocks * 512 >= 1 << 20);
+    fsys_file_details details{};
+    details.struct_size = sizeof details;
+    REQUIRE(fsys_file_info(file, &details) == 0);
+    // A FUSE server need not count blocks.
+    CHECK((st.st_blocks * 512 >= 1 << 20 || std::string(details.file_system) == "fuse"));
     CHECK(done(rig, request(FSYS_OP_ALLOCATE, file, nullptr, 5000, 1 << 20)).result == 0);
     CHECK(size_of(dir / "f") == (1 << 20) + 5000);
     const fsys_result refused = done(rig, request(FSYS_OP_ALLOCATE, file, nullptr, 0, 0));
