@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import atexit as _atexit
 import os as _os
-from typing import Optional
+from typing import TYPE_CHECKING, Optional
 
 from . import _fsys
 from ._errors import (
@@ -56,20 +56,27 @@ from ._fsys import (
     check_journal,
     error_name,
     error_text,
+    probe,
     salvage_journal,
 )
 from ._types import (
     Counters,
     FileInfo,
+    FileReport,
     Frontiers,
     HandleInfo,
     JournalReport,
     JournalStats,
     Pin,
+    ProbeDevice,
+    ProbeReport,
     Record,
     RecordKind,
     Segment,
 )
+
+if TYPE_CHECKING:
+    from ._fsys import ReadableBuffer, StrOrBytesPath
 
 __version__ = _fsys.version()
 
@@ -103,6 +110,17 @@ def stats(handle: Optional[Handle] = None) -> Counters:
     return (handle or default_handle()).stats()
 
 
+def replace(
+    path: StrOrBytesPath,
+    data: ReadableBuffer,
+    *,
+    durability: str = "full",
+    permissions: int = 0o666,
+) -> FileReport:
+    """Replaces a file by the default handle; see Handle.replace()."""
+    return default_handle().replace(path, data, durability=durability, permissions=permissions)
+
+
 __all__ = [
     "Buffer",
     "ClosedError",
@@ -129,6 +147,7 @@ __all__ = [
     "FateUnknownError",
     "File",
     "FileInfo",
+    "FileReport",
     "Frontiers",
     "Handle",
     "HandleInfo",
@@ -139,6 +158,8 @@ __all__ = [
     "Op",
     "Pin",
     "PoisonedError",
+    "ProbeDevice",
+    "ProbeReport",
     "Reader",
     "Record",
     "RecordKind",
@@ -147,6 +168,8 @@ __all__ = [
     "default_handle",
     "error_name",
     "error_text",
+    "probe",
+    "replace",
     "salvage_journal",
     "stats",
 ]

@@ -36,6 +36,7 @@ from ._errors import E_CORRUPT, CorruptError, make
 from ._types import (
     Counters,
     FileInfo,
+    FileReport,
     Frontiers,
     HandleInfo,
     JournalReport,
@@ -482,6 +483,50 @@ class Handle:
             lambda: self._handle.reader(path, after, written=written)
         )
         return Reader(self._runtime, reader)
+
+    async def replace(self, path: StrOrBytesPath, data: ReadableBuffer, **options: Any) -> FileReport:
+        """Replaces a file whole and durably; see fsys.Handle.replace()."""
+        return await self._runtime.in_thread(lambda: self._handle.replace(path, data, **options))
+
+    async def copy(
+        self, source: StrOrBytesPath, target: StrOrBytesPath, **options: Any
+    ) -> FileReport:
+        """Copies a file; see fsys.Handle.copy()."""
+        return await self._runtime.in_thread(
+            lambda: self._handle.copy(source, target, **options)
+        )
+
+    async def append(
+        self, path: StrOrBytesPath, data: ReadableBuffer, *, durability: str = "full"
+    ) -> int:
+        """Appends to a file; see fsys.Handle.append()."""
+        return await self._runtime.in_thread(
+            lambda: self._handle.append(path, data, durability=durability)
+        )
+
+    async def read_file(self, path: StrOrBytesPath, *, max_bytes: int = 0) -> bytes:
+        """Reads a whole file; see fsys.Handle.read_file()."""
+        return await self._runtime.in_thread(
+            lambda: self._handle.read_file(path, max_bytes=max_bytes)
+        )
+
+    async def rename(
+        self, source: StrOrBytesPath, target: StrOrBytesPath, **options: Any
+    ) -> None:
+        """Renames durably; see fsys.Handle.rename()."""
+        await self._runtime.in_thread(lambda: self._handle.rename(source, target, **options))
+
+    async def unlink(self, path: StrOrBytesPath, **options: Any) -> None:
+        """Removes a name durably; see fsys.Handle.unlink()."""
+        await self._runtime.in_thread(lambda: self._handle.unlink(path, **options))
+
+    async def mkdir(self, path: StrOrBytesPath, **options: Any) -> None:
+        """Makes a directory durably; see fsys.Handle.mkdir()."""
+        await self._runtime.in_thread(lambda: self._handle.mkdir(path, **options))
+
+    async def sync_path(self, path: StrOrBytesPath, **options: Any) -> None:
+        """Makes durable what others wrote; see fsys.Handle.sync_path()."""
+        await self._runtime.in_thread(lambda: self._handle.sync_path(path, **options))
 
     def buffer(self, size: int) -> _fsys.Buffer:
         """Allocates aligned memory; see fsys.Handle.buffer()."""

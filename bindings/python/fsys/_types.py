@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from typing import Dict, List, NamedTuple, Tuple
+from typing import Dict, List, NamedTuple, Optional, Tuple
 
 
 @dataclass(frozen=True)
@@ -174,3 +174,66 @@ class JournalStats:
     oldest_ticket_ns: int
     async_pending: int
     pins_dropped: int
+
+
+@dataclass(frozen=True)
+class FileReport:
+    """What Handle.replace() or Handle.copy() did, also when it failed."""
+
+    step: str  #: that failed: 'none', 'directory', 'inspect', 'create', 'write', 'metadata', 'sync',
+    #: 'rename', 'sync_directory', 'sync_device'
+    visible: bool  #: whoever opens the name finds the new bytes
+    durability: str  #: that was reached: 'none', 'data', 'full', 'device'
+    not_kept: Tuple[str, ...]  #: metadata that could not be kept, which was no failure
+    method: str  #: of a copy: 'reflink', 'kernel', 'bytes'
+    bytes: int  #: length of the new file, as far as it was written
+    other_links: int  #: hard links that still show the old bytes
+
+
+@dataclass(frozen=True)
+class ProbeDevice:
+    """A block device underneath a file. None: nobody says. Numbers that are not known are 0."""
+
+    name: str  #: the kernel's: 'nvme0n1p2', 'dm-0'
+    label: str  #: model, name of a mapping, backing file
+    kind: str  #: 'partition', 'mapper', 'md', 'loop', 'nvme', 'scsi', 'virtio', 'memory', 'other'
+    scheduler: str
+    above: int  #: index of the device that lies on this one; -1: the file system
+    bytes: int
+    logical_block: int
+    physical_block: int
+    volatile_cache: Optional[bool]
+    fua: Optional[bool]  #: Force Unit Access
+    rotational: Optional[bool]
+    power_loss_protection: Optional[bool]
+    atomic_unit_max: int
+    atomic_power_fail: int
+    identified: bool  #: NVMe Identify was answered
+    evidence: str  #: what the answers rest on
+
+
+@dataclass(frozen=True)
+class ProbeReport:
+    """What lies underneath a file: probe(). None: nobody says. Numbers that are not known are 0."""
+
+    file_system: str
+    complete: Optional[bool]  #: all devices that hold the bytes were found
+    logical_block: int
+    physical_block: int
+    volatile_cache: Optional[bool]
+    flush_reaches: Optional[bool]  #: a flush gets through to every volatile cache
+    fua: Optional[bool]
+    rotational: Optional[bool]
+    power_loss_protection: Optional[bool]
+    direct: Optional[bool]  #: O_DIRECT is possible
+    direct_mem_align: int
+    direct_offset_align: int
+    atomic: Optional[bool]  #: RWF_ATOMIC writes are possible
+    atomic_min: int
+    atomic_max: int
+    passthrough: Optional[bool]  #: this process may send the disks an NVMe flush
+    sync_text: str  #: what sync() really does here
+    datasync_text: str
+    flush_text: str
+    power_text: str
+    devices: List[ProbeDevice]  #: from the file system downwards

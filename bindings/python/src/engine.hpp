@@ -115,5 +115,6 @@ void bind_file(py::module_ &module);
 void bind_many(py::module_ &module);
 void bind_channel(py::module_ &module);
 void bind_journal(py::module_ &module);
+void bind_whole(py::module_ &module);
 
 }  // namespace binding

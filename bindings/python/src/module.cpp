@@ -13,6 +13,7 @@ PYBIND11_MODULE(_fsys, module) {
     binding::bind_handle(module);
     binding::bind_journal(module);
     binding::bind_channel(module);
+    binding::bind_whole(module);
     module.def("version", [] { return py::str(fsys_version_string()); },
                "The version of the C library that is loaded.");
     module.def("error_name", [](int code) { return py::str(fsys_error_name(code)); },

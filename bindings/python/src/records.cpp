@@ -16,6 +16,12 @@ constexpr const char *kReasons[] = {"none",    "asked",    "enosys", "sysctl", "
                                     "memlock", "fd_limit", "old",    "other"};
 constexpr const char *kLanes[] = {"none", "inline", "ring", "pool"};
 constexpr const char *kOps[] = {"nop", "read", "write", "readv", "writev", "sync", "allocate"};
+constexpr const char *kDurability[] = {"default", "none", "data", "full", "device"};
+constexpr const char *kSteps[] = {"none",     "directory", "inspect", "create",         "write",
+                                  "metadata", "sync",      "rename",  "sync_directory", "sync_device"};
+constexpr const char *kMethods[] = {"none", "reflink", "kernel", "bytes"};
+constexpr const char *kDevices[] = {"unknown", "partition", "mapper", "md",     "loop",
+                                    "nvme",    "scsi",      "virtio", "memory", "other"};
 constexpr const char *kVerdicts[] = {"fresh", "clean", "torn", "damaged", "io_error"};
 
 template <size_t N>
@@ -166,6 +172,74 @@ py::object journal_frontiers(const fsys_journal_frontiers &frontiers) {
     return python_class("fsys._types", "Frontiers")(frontiers.reserved, frontiers.published,
                                                     frontiers.written, frontiers.durable,
                                                     frontiers.unknown_lo, frontiers.unknown_hi);
+}
+
+py::object file_report(const fsys_file_report &report) {
+    py::list not_kept;
+    for (const auto &[bit, name] :
+         {std::pair{FSYS_KEEP_MODE, "mode"}, std::pair{FSYS_KEEP_OWNER, "owner"},
+          std::pair{FSYS_KEEP_XATTRS, "xattrs"}, std::pair{FSYS_KEEP_ACL, "acl"},
+          std::pair{FSYS_KEEP_TIMES, "times"}}) {
+        if ((report.not_kept & bit) != 0) {
+            not_kept.append(name);
+        }
+    }
+    return build("FileReport",
+                 py::dict("step"_a = name_of(kSteps, report.step),
+                          "visible"_a = report.visible != 0,
+                          "durability"_a = name_of(kDurability, report.durability),
+                          "not_kept"_a = py::tuple(not_kept),
+                          "method"_a = name_of(kMethods, report.method), "bytes"_a = report.bytes,
+                          "other_links"_a = report.other_links));
+}
+
+namespace {
+
+// Yes, no, or nobody says.
+py::object answer(uint32_t value) {
+    if (value == FSYS_ANSWER_UNKNOWN) {
+        return py::none();
+    }
+    return py::bool_(value == FSYS_ANSWER_YES);
+}
+
+py::object probe_device(const fsys_probe_device &d) {
+    return build(
+        "ProbeDevice",
+        py::dict("name"_a = text_of(d.name), "label"_a = text_of(d.label),
+                 "kind"_a = name_of(kDevices, d.kind), "scheduler"_a = text_of(d.scheduler),
+                 "above"_a = d.above, "bytes"_a = d.bytes, "logical_block"_a = d.logical_block,
+                 "physical_block"_a = d.physical_block,
+                 "volatile_cache"_a = answer(d.volatile_cache), "fua"_a = answer(d.fua),
+                 "rotational"_a = answer(d.rotational),
+                 "power_loss_protection"_a = answer(d.power_loss_protection),
+                 "atomic_unit_max"_a = d.atomic_unit_max,
+                 "atomic_power_fail"_a = d.atomic_power_fail,
+                 "identified"_a = d.identified != 0, "evidence"_a = text_of(d.evidence)));
+}
+
+}  // namespace
+
+py::object probe_report(const fsys_probe_report &r) {
+    py::list devices;
+    for (uint32_t i = 0; i < r.device_count && i < FSYS_PROBE_DEVICES; ++i) {
+        devices.append(probe_device(r.devices[i]));
+    }
+    return build(
+        "ProbeReport",
+        py::dict("file_system"_a = text_of(r.file_system), "complete"_a = answer(r.complete),
+                 "logical_block"_a = r.logical_block, "physical_block"_a = r.physical_block,
+                 "volatile_cache"_a = answer(r.volatile_cache),
+                 "flush_reaches"_a = answer(r.flush_reaches), "fua"_a = answer(r.fua),
+                 "rotational"_a = answer(r.rotational),
+                 "power_loss_protection"_a = answer(r.power_loss_protection),
+                 "direct"_a = answer(r.direct), "direct_mem_align"_a = r.direct_mem_align,
+                 "direct_offset_align"_a = r.direct_offset_align, "atomic"_a = answer(r.atomic),
+                 "atomic_min"_a = r.atomic_min, "atomic_max"_a = r.atomic_max,
+                 "passthrough"_a = answer(r.passthrough), "sync_text"_a = text_of(r.sync_text),
+                 "datasync_text"_a = text_of(r.datasync_text),
+                 "flush_text"_a = text_of(r.flush_text), "power_text"_a = text_of(r.power_text),
+                 "devices"_a = devices));
 }
 
 py::object journal_segment(const fsys_journal_segment &segment) {

@@ -17,6 +17,8 @@ py::object file_info(fsys_file *file, const py::object &name);
 py::object journal_report(const fsys_journal_report &report);
 py::object journal_stats(const fsys_journal_stats &stats);
 py::object journal_frontiers(const fsys_journal_frontiers &frontiers);
+py::object file_report(const fsys_file_report &report);
+py::object probe_report(const fsys_probe_report &report);
 py::object journal_segment(const fsys_journal_segment &segment);
 
 }  // namespace binding
