@@ -19,7 +19,9 @@
  *   closes them first, readers before journals, and returns the first failure of doing so.
  * - Handles of journals and readers are looked up like all others (convention 1). In a fork child
  *   every call on them is ::FSYS_E_FORKED.
- * - Paths are relative to the working directory; with fsys_options::root they are -EOPNOTSUPP.
+ * - Paths are relative to the working directory, with fsys_options::root to that directory, which
+ *   they then cannot leave (Linux 5.6, else -ENOSYS). fsys_journal_check() and
+ *   fsys_journal_salvage(), which have no handle, know of no root.
  *
  * Not promised: help against a device that lies about flushes, a second writer on a file system
  * without locks, or rot in the very last flush (docs/journal-design.md).
@@ -151,7 +153,7 @@ typedef struct fsys_journal_report {
  * @retval -ENOSPC  no room for the first segment
  * @retval -EINVAL  a number out of range, or direct mode where the file system has none
  * @retval -EMFILE  1024 journals and readers are open on this handle, or no descriptor
- * @retval -EOPNOTSUPP  the handle has a root directory
+ * @retval -EXDEV  the path leads out of fsys_options::root
  * @return FSYS_E_CLOSED, FSYS_E_BAD_FLAG, FSYS_E_BAD_STRUCT or another errno of a system call
  */
 FSYS_API int fsys_journal_open(fsys *handle, const char *path, const fsys_journal_options *options,
@@ -253,12 +255,12 @@ FSYS_API int fsys_journal_commit(fsys_journal *journal, const void *data, size_t
  * the results of fsys_journal_sync() (0, ::FSYS_E_POISONED, ::FSYS_E_UNKNOWN) and is taken with
  * fsys_wait() and its kin, or, when `ret_op` is NULL, with fsys_reap() and the event descriptor.
  * Such syncs share flushes with each other and with blocking ones. They cannot be cancelled. Any
- * thread.
+ * thread. On a caller-driven handle the driver thread leads the flush, inside fsys_poll() or a wait,
+ * which then takes as long as the disk does.
  *
  * @retval 0 accepted: exactly one completion will come
  * @retval -EINVAL  `lsn` lies beyond what was appended
  * @retval -EAGAIN  no op slot free (see fsys_options::submit_timeout_ns)
- * @retval -EOPNOTSUPP  the engine is caller-driven: no thread could lead the flush
  * @return FSYS_E_POISONED, FSYS_E_UNKNOWN, FSYS_E_CLOSED, FSYS_E_FORKED. No completion comes then.
  */
 FSYS_API int fsys_journal_submit_sync(fsys_journal *journal, uint64_t lsn, uint64_t user_data,
@@ -346,6 +348,26 @@ typedef struct fsys_journal_segment {
 /** Lists the segments, oldest first. Any thread. @return how many there are, also when more than `max` */
 FSYS_API int fsys_journal_segments(fsys_journal *journal, fsys_journal_segment *ret_segments,
                                    uint32_t max) FSYS_NOEXCEPT;
+
+/**
+ * Asks for the next sealed segment, as an op of the engine that is taken like any other (see
+ * fsys_journal_submit_sync()). It completes with the number of the oldest segment that is sealed and
+ * numbered above `after`, at once or as soon as there is one. Who ships files begins with 0 and asks
+ * again with each number that came: none is missed, however late it asks, but for those that were
+ * trimmed meanwhile. It cannot be cancelled; closing the journal ends it. Any thread.
+ *
+ * Results of the completion: the number (positive); ::FSYS_E_STALE: a truncation withdrew segment
+ * `after` or cut it short, list the segments anew; ::FSYS_E_POISONED: the journal failed, none will
+ * be sealed; -ECANCELED: the journal was closed.
+ *
+ * @param after  0, or the number of a segment that was sealed
+ * @retval 0 accepted: exactly one completion will come
+ * @retval FSYS_E_STALE  segment `after` is not sealed
+ * @retval -EAGAIN  no op slot free (see fsys_options::submit_timeout_ns)
+ * @return FSYS_E_POISONED, FSYS_E_CLOSED, FSYS_E_FORKED. No completion comes then.
+ */
+FSYS_API int fsys_journal_submit_sealed(fsys_journal *journal, uint64_t after, uint64_t user_data,
+                                        fsys_op *ret_op) FSYS_NOEXCEPT;
 
 /** Counters and facts since the journal was opened. */
 typedef struct fsys_journal_stats {

@@ -110,7 +110,7 @@ int fsys_poll(fsys *handle, int64_t timeout_ns) noexcept {
         const Deadline deadline = Deadline::after(timeout_ns);
         const bool completions_wait = !engine.completions.empty();
         do {
-            code = engine.driver.turn(completions_wait ? 0 : deadline.left_ns());
+            code = engine.turn(completions_wait ? 0 : deadline.left_ns());
         } while (code == 0 && timeout_ns != 0 && !completions_wait && !deadline.passed() &&
                  engine.in_flight() != 0);
         if (code < 0) {

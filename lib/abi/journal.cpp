@@ -163,9 +163,6 @@ int submit(fsys_journal *handle, std::uint64_t user_data, fsys_op *ret_op, F &&b
             return call.code();
         }
         Engine &engine = call.engine();
-        if (engine.config.caller_driven) {
-            return -EOPNOTSUPP;
-        }
         std::uint32_t slot = 0;
         fsys_op op = 0;
         int code = engine.begin_external(FSYS_OP_SYNC, 0, user_data, ret_op == nullptr, slot, op);
@@ -181,8 +178,15 @@ int submit(fsys_journal *handle, std::uint64_t user_data, fsys_op *ret_op, F &&b
         }
         if (code < 0) {
             engine.drop_external(slot);
-        } else if (ret_op != nullptr) {
+            return code;
+        }
+        if (ret_op != nullptr) {
             *ret_op = op;
+        }
+        if (engine.config.caller_driven) {
+            // The driver thread leads the flush; it may be asleep.
+            call.engine_call().objects().await_driver();
+            engine.ring_bell();
         }
         return code;
     });
@@ -210,12 +214,9 @@ int fsys_journal_open(fsys *handle, const char *path, const fsys_journal_options
         if (code != 0) {
             return detail.say(code, "fsys_journal_report.struct_size is wrong");
         }
-        code = check_path(call.engine(), path);
-        if (code != 0 || ret_journal == nullptr) {
-            return detail.say(code != 0 ? code : -EINVAL, "%s",
-                              code == -EOPNOTSUPP ? "the handle has a root directory"
-                              : code != 0         ? "the path is NULL"
-                                                  : "there is no place for the journal");
+        if (path == nullptr || ret_journal == nullptr) {
+            return detail.say(-EINVAL, "%s", path == nullptr ? "the path is NULL"
+                                                             : "there is no place for the journal");
         }
         journal::Options config;
         code = configure(o, config, detail);
@@ -232,11 +233,15 @@ int fsys_journal_open(fsys *handle, const char *path, const fsys_journal_options
         journal::Journal *opened = nullptr;
         try {
             // Readers are opened by the path later, when the working directory may be another.
+            std::string lasting = path;
             std::error_code no_directory;
-            const auto absolute = std::filesystem::absolute(path, no_directory);
-            code = journal::Journal::open(call.engine().sys,
-                                          no_directory || *path == '\0' ? path : absolute.string(),
-                                          config, &report, &opened);
+            if (call.engine().root_fd >= 0) {
+                config.root = call.engine().root_fd;
+            } else if (const auto absolute = std::filesystem::absolute(path, no_directory);
+                       !no_directory && *path != '\0') {
+                lasting = absolute.string();
+            }
+            code = journal::Journal::open(call.engine().sys, lasting, config, &report, &opened);
         } catch (...) {
             objects.give_back(*object);
             throw;
@@ -382,6 +387,14 @@ int fsys_journal_submit_commit(fsys_journal *journal, const void *data, size_t l
                       const int code = check_pieces(&piece, 1);
                       return code != 0 ? code
                                        : j.submit_commit(data, length, flags, slot, sink, ret_lsn);
+                  });
+}
+
+int fsys_journal_submit_sealed(fsys_journal *journal, uint64_t after, uint64_t user_data,
+                               fsys_op *ret_op) noexcept {
+    return submit(journal, user_data, ret_op,
+                  [&](journal::Journal &j, std::uint32_t slot, journal::CompletionSink *sink) {
+                      return j.submit_sealed(after, slot, sink);
                   });
 }
 

@@ -23,9 +23,5 @@ int configure(const fsys_journal_options &o, journal::Options &options, Detail &
 void write_report(const journal::RecoveryReport &from, fsys_journal_report *to);
 int give_pins(const std::map<std::string, journal::Pin> &pins, fsys_journal_pinned *ret,
               std::uint32_t max);
-// Paths are opened from the working directory, which would lead out of a root.
-inline int check_path(const Engine &engine, const char *path) {
-    return path == nullptr ? -EINVAL : engine.root_fd >= 0 ? -EOPNOTSUPP : 0;
-}
 
 }  // namespace libfsys

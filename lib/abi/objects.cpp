@@ -23,7 +23,11 @@ std::uint32_t slot_of(const journal::Completion &completion) {
 }  // namespace
 
 ObjectTable::ObjectTable(Engine &engine, std::uint64_t seed)
-    : engine_(engine), seed_(seed & 0x3fffffff), runner_(engine), sink_(engine) {}
+    : engine_(engine), seed_(seed & 0x3fffffff), runner_(engine), sink_(engine) {
+    if (engine.config.caller_driven) {
+        engine.external = this;
+    }
+}
 
 Object *ObjectTable::allocate() {
     const std::lock_guard lock(mutex_);
@@ -158,21 +162,35 @@ void ObjectTable::close_in_child() {
     }
 }
 
-bool ObjectTable::PoolRunner::run(journal::Task *task) {
-    struct Lent final : PoolTask {
-        explicit Lent(journal::Task *t) : task(t) {}
-        void run() override {
-            journal::Task *mine = task;
-            delete this;
-            mine->execute();
-        }
-        journal::Task *task;
-    };
-    auto *lent = new (std::nothrow) Lent(task);
-    if (lent == nullptr) {
-        return false;
+int ObjectTable::drive() {
+    // Cleared before the look: who is accepted after it sets it again.
+    if (!driven_.exchange(false, std::memory_order_seq_cst)) {
+        return 0;
     }
-    engine_.pool.push(*lent);
+    int ended = 0;
+    bool left = false;
+    for (auto &place : places_) {
+        Object *object = place.load(std::memory_order_acquire);
+        if (object == nullptr) {
+            break;  // places are filled in order and never emptied
+        }
+        const unsigned shard = current_shard();
+        object->users.add(shard, 1);
+        if (object->is_open() && object->kind == kKindJournal &&
+            object->journal->async_pending()) {
+            ended += object->journal->drive();
+            left = object->journal->async_pending() || left;
+        }
+        object->users.add(shard, -1);
+    }
+    if (left) {
+        driven_.store(true, std::memory_order_seq_cst);
+    }
+    return ended;
+}
+
+bool ObjectTable::PoolRunner::run(journal::Task *task) {
+    engine_.pool.push(*task);
     return true;
 }
 

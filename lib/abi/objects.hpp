@@ -40,7 +40,7 @@ struct Object {
     }
 };
 
-class ObjectTable {
+class ObjectTable final : ExternalWork {
 public:
     ObjectTable(Engine &engine, std::uint64_t seed);
 
@@ -77,6 +77,8 @@ public:
     // What journals need of the engine.
     journal::Runner *runner() { return &runner_; }
     journal::CompletionSink *sink() { return &sink_; }
+    // A caller-driven handle: an asynchronous sync was accepted, which its driver thread will lead.
+    void await_driver() { driven_.store(true, std::memory_order_seq_cst); }
 
 private:
     static constexpr std::uint32_t kMost = 1024;
@@ -101,11 +103,14 @@ private:
     };
 
     int close(Object &object, std::uint64_t generation, std::int64_t deadline_ns);
+    int drive() override;
+    bool waiting() const override { return driven_.load(std::memory_order_relaxed); }
 
     Engine &engine_;
     const std::uint64_t seed_;
     PoolRunner runner_;
     OpSink sink_;
+    std::atomic<bool> driven_{false};  // perhaps a journal has syncs that nobody leads
     std::mutex mutex_;  // allocate and give_back
     std::uint32_t touched_ = 0;
     std::array<std::unique_ptr<Object>, kMost> owned_;

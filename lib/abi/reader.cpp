@@ -34,7 +34,7 @@ int open_reader(const Call &call, const std::string &path, uint64_t from, std::u
         code = journal::Reader::open(call.engine().sys, path, from,
                                      (flags & FSYS_JOURNAL_READ_WRITTEN) != 0 ? journal::Bound::written
                                                                         : journal::Bound::durable,
-                                     &report, reader);
+                                     &report, reader, call.engine().root_fd);
     } catch (...) {
         objects.give_back(*object);
         throw;
@@ -78,8 +78,8 @@ int fsys_journal_reader_open_path(fsys *handle, const char *path, uint64_t from,
             return call.code();
         }
         int code = check_size(ret_report);
-        if (code == 0) {
-            code = check_path(call.engine(), path);
+        if (code == 0 && path == nullptr) {
+            code = -EINVAL;
         }
         return code != 0 ? code : open_reader(call, path, from, flags, ret_report, nullptr, ret_reader);
     });

@@ -42,7 +42,7 @@ bool await(Engine &engine, std::int64_t deadline_ns, Done &&done) {
             return false;
         }
         if (engine.config.caller_driven && engine.is_driver_thread() && engine.driver.start() == 0) {
-            if (engine.driver.turn(1'000'000) < 0) {
+            if (engine.turn(1'000'000) < 0) {
                 engine.poison(FSYS_E_DRIVER_DEAD, "the ring failed while the handle was closed");
                 return done();
             }

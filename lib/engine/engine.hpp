@@ -116,6 +116,17 @@ inline int rwf_of(std::uint32_t flags) {
            ((flags & FSYS_ATOMIC) != 0 ? kRwfAtomic : 0);
 }
 
+// Ends external ops of a caller-driven handle, which has no thread but the caller's.
+class ExternalWork {
+public:
+    // On the driver thread, in a turn. How many ops were ended.
+    virtual int drive() = 0;
+    virtual bool waiting() const = 0;
+
+protected:
+    ~ExternalWork() = default;
+};
+
 class Engine {
 public:
     explicit Engine(const EngineConfig &config);  // throws std::bad_alloc
@@ -221,6 +232,8 @@ public:
     void give_back(Op &op);
     // One turn of a caller-driven handle, on its driver thread.
     void drive(std::int64_t wait_ns);
+    // The same with the code; the driver must be running. Does waiting external work first.
+    int turn(std::int64_t wait_ns);
 
     // -- external.cpp
     // Takes a slot for an op that somebody else will end, exactly once, by one of the two below.
@@ -258,6 +271,7 @@ public:
     Ticker ticker;
     BatchRings batches;
     Driver driver;
+    ExternalWork *external = nullptr;  // set before the first op, of a caller-driven handle
     std::atomic<bool> closing{false};
     int root_fd = -1;
     // Set by lib/file: memory that fixed-buffer opcodes may use.

@@ -13,19 +13,11 @@
 #include <vector>
 
 #include "engine/submit_list.hpp"
+#include "engine/task.hpp"
 
 namespace libfsys {
 
 class Engine;
-
-// Other work for a pool thread. Intrusive: owned by its maker until run() is called.
-struct PoolTask {
-    PoolTask *next = nullptr;
-    virtual void run() = 0;
-
-protected:
-    ~PoolTask() = default;
-};
 
 class Pool {
 public:

@@ -183,7 +183,7 @@ std::uint32_t Engine::allocate(std::uint32_t flags, int &code) {
         if (config.caller_driven && is_driver_thread()) {
             // Nobody else would free one; but when all slots hold completions that only this
             // thread could take, driving on is in vain.
-            if (driver.turn(1'000'000) <= 0 && in_flight() == 0) {
+            if (turn(1'000'000) <= 0 && in_flight() == 0) {
                 code = -EAGAIN;
                 break;
             }
@@ -396,7 +396,7 @@ int Engine::begin_gather() {
             return code != 0 ? code : -EAGAIN;
         }
         if (config.caller_driven && is_driver_thread()) {
-            driver.turn(1'000'000);  // the holder waits for slots that only this thread frees
+            turn(1'000'000);  // the holder waits for slots that only this thread frees
         } else {
             futex_wait(&gathering_, 1, deadline);
         }

@@ -40,11 +40,23 @@ void Engine::give_back(Op &op) {
 void Engine::drive(std::int64_t wait_ns) {
     int code = driver.start();  // ops of other threads may be listed before this one needed a queue
     if (code == 0) {
-        code = driver.turn(wait_ns);
+        code = turn(wait_ns);
     }
     if (code < 0) {
         poison(FSYS_E_DRIVER_DEAD, "the ring failed under the driver thread");
     }
+}
+
+int Engine::turn(std::int64_t wait_ns) {
+    int ended = 0;
+    if (external != nullptr && external->waiting()) {
+        // What could not be ended now (an open ticket holds the journal) is tried again soon.
+        constexpr std::int64_t kSoon = 1'000'000;
+        ended = external->drive();
+        wait_ns = ended != 0 ? 0 : wait_ns < 0 ? kSoon : std::min(wait_ns, kSoon);
+    }
+    const int code = driver.turn(wait_ns);
+    return code < 0 ? code : code + ended;
 }
 
 int Engine::try_take(fsys_op issued, fsys_result *result) {

@@ -459,7 +459,7 @@ void Journal::write_behind(Lsn end) {
     }
 }
 
-void Journal::Behind::execute() {
+void Journal::Behind::run() {
     Journal &j = *journal;
     j.take_baton();
     // Goes on while appenders keep ahead, so that the device is not idle between two loans; but

@@ -50,7 +50,7 @@ int Journal::submit_sync(Lsn lsn, std::uint64_t cookie, CompletionSink *sink) {
         }
     }
     if (start && !runner_->run(this)) {
-        execute();
+        run();
     } else if (lsn <= durable_.load(std::memory_order_acquire) ||
                poison_.load(std::memory_order_acquire) != 0) {
         complete_async();  // a flush, or its failure, passed while this one was being queued
@@ -71,7 +71,8 @@ int Journal::submit_commit(const void *data, std::size_t length, unsigned flags,
     return submit_sync(lsn, cookie, sink);
 }
 
-void Journal::complete_async() {
+int Journal::complete_async() {
+    std::size_t ended = 0;
     constexpr std::size_t kBurst = 256;  // the first of a large group is not kept waiting for the last
     Completion burst[kBurst];
     for (;;) {
@@ -83,30 +84,31 @@ void Journal::complete_async() {
             const Lsn durable = durable_.load(std::memory_order_acquire);
             const bool failed = poison_.load(std::memory_order_acquire) != 0;
             while (pending_head_ != pending_.size()) {
-                const Pending &next = pending_[pending_head_];
-                if (!failed && next.lsn > durable) {
+                const Pending &oldest = pending_[pending_head_];
+                if (!failed && oldest.lsn > durable) {
                     break;
                 }
-                more = n == kBurst || (n != 0 && next.sink != sink);
+                more = n == kBurst || (n != 0 && oldest.sink != sink);
                 if (more) {
                     break;
                 }
-                sink = next.sink;
-                burst[n++] = {next.cookie, next.lsn <= durable ? 0 : outcome(next.lsn)};
+                sink = oldest.sink;
+                burst[n++] = {oldest.cookie, oldest.lsn <= durable ? 0 : outcome(oldest.lsn)};
                 ++pending_head_;
             }
             pending_count_.store(pending_.size() - pending_head_, std::memory_order_release);
         }
         if (n != 0) {
             sink->complete(burst, n);
+            ended += n;
         }
         if (!more) {
-            return;
+            return static_cast<int>(ended);
         }
     }
 }
 
-void Journal::execute() {
+void Journal::run() {
     for (;;) {
         const Lsn before = durable_.load(std::memory_order_relaxed);
         take_baton();
@@ -135,10 +137,9 @@ int Journal::drive() {
         return 0;
     }
     take_baton();
-    const int code = flush(true);
+    flush(true);  // a failure is in the results
     drop_baton();
-    complete_async();
-    return code < 0 ? code : 1;
+    return complete_async();
 }
 
 }  // namespace libfsys::journal

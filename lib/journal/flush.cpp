@@ -321,23 +321,18 @@ int Journal::rotate_segment() {
             open_group = crossing.group_end;
         }
     }
-    SegmentInfo info{};
     {
         const std::lock_guard lock(segments_mutex_);
         Live &last = live_segments_.back();
         last.sealed = true;
         last.end = edge;
-        info = {last.name, last.header.number, last.header.epoch,
-                kHeaderBlock + last.header.data_bytes, last.header.first_lsn, edge, true};
     }
     const int code = start_segment(edge, open_group);
     if (code < 0) {
         return fail("starting a segment", code, durable_raw_, written_raw_);
     }
     counters_.rotations.fetch_add(1, std::memory_order_relaxed);
-    if (sealed_) {
-        sealed_(info);
-    }
+    announce_sealed();
     return 0;
 }
 
@@ -412,6 +407,7 @@ int Journal::fail(const char *step, int code, Lsn lo, Lsn hi) {
             futex_wake_shared(&live_->sequence);
         }
         wake_everyone();
+        end_all_watches(kPoisoned);
     }
     return kPoisoned;
 }

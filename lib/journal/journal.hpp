@@ -12,8 +12,9 @@
 //    writes, syncs, rotates. All fields under "baton" below are its.
 //  - segments_mutex_ guards the list of segments and spares; slot_mutex_ the watermark slots;
 //    async_mutex_ the asynchronous syncs; ticket_mutex_ the open reservations;
-//    maintain_mutex_ serialises trim, truncate, pins and snapshot. Order of locking: maintain,
-//    baton, segments, slot. async and ticket are leaves.
+//    maintain_mutex_ serialises trim, truncate, pins and snapshot; watch_mutex_ guards the requests
+//    for sealed segments. Order of locking: maintain, baton, slot, watch, segments. async and ticket
+//    are leaves.
 #pragma once
 
 #include <sys/uio.h>
@@ -21,12 +22,12 @@
 #include <atomic>
 #include <cstdint>
 #include <deque>
-#include <functional>
 #include <map>
 #include <mutex>
 #include <string>
 #include <vector>
 
+#include "engine/task.hpp"
 #include "journal/live.hpp"
 #include "journal/log_buffer.hpp"
 #include "journal/scan.hpp"
@@ -39,8 +40,8 @@ struct Completion {
     std::int64_t result;
 };
 
-// Where asynchronous syncs report, group by group. Called by a thread that led a flush, never under
-// a lock that the journal's own calls take; must not block.
+// Where asynchronous requests report, group by group. Called by a thread that led a flush or sealed a
+// segment; must not block, nor call the journal.
 class CompletionSink {
 public:
     virtual void complete(const Completion *group, std::size_t count) = 0;
@@ -49,13 +50,7 @@ protected:
     ~CompletionSink() = default;
 };
 
-class Task {
-public:
-    virtual void execute() = 0;
-
-protected:
-    ~Task() = default;
-};
+using Task = PoolTask;
 
 // Lends a thread, once per run(): the engine's pool, or a test's own. Returns false when it cannot
 // (shutting down); the journal then does the work on the calling thread.
@@ -83,6 +78,7 @@ struct Options {
     bool strict = false;  // watermark made durable after each sync, at the cost of a second flush
     std::int64_t append_timeout_ns = 30'000'000'000;  // longest wait for room in the log buffer
     Runner *runner = nullptr;
+    int root = -1;  // a directory that no path of the journal leaves; its owner outlives the journal
 };
 
 // What opening found and did.
@@ -191,7 +187,7 @@ public:
     int submit_sync(Lsn lsn, std::uint64_t cookie, CompletionSink *sink);
     int submit_commit(const void *data, std::size_t length, unsigned flags, std::uint64_t cookie,
                       CompletionSink *sink, Lsn *ret);
-    // Leads one flush for the asynchronous syncs on this thread; 0 when there was none.
+    // Leads one flush for the asynchronous syncs on this thread; how many it ended.
     int drive();
 
     // -- bounds
@@ -215,10 +211,13 @@ public:
     Lsn first();
     const LivePage *live() const { return live_; }
     const std::string &path() const { return path_; }
+    int root() const { return options_.root; }
     Syscalls &sys() const { return store_.sys(); }
     bool direct() const { return direct_; }
-    // Called with each sealed segment, by the thread that sealed it. Set before use.
-    void on_sealed(std::function<void(const SegmentInfo &)> sink) { sealed_ = std::move(sink); }
+    // Completes with the number of the oldest sealed segment above `after`, at once or when there is
+    // one; kStale when a truncation withdraws what was told before.
+    int submit_sealed(std::uint64_t after, std::uint64_t cookie, CompletionSink *sink);
+    bool async_pending() const { return pending_count_.load(std::memory_order_acquire) != 0; }
 
 private:
     struct Live {  // a segment in use
@@ -235,6 +234,10 @@ private:
     struct Pending {
         Lsn lsn;
         std::uint64_t cookie;
+        CompletionSink *sink;
+    };
+    struct Watch {  // a request for the next sealed segment
+        std::uint64_t after, cookie;
         CompletionSink *sink;
     };
     struct Crossing {  // what the walker saw when it stepped over a segment's end
@@ -292,9 +295,15 @@ private:
     int outcome(Lsn lsn);
     void wake_everyone();
     // async.cpp
-    void execute() override;
-    void complete_async();
+    void run() override;
+    int complete_async();
     void schedule_async();
+    // sealed.cpp
+    std::int64_t sealed_above(std::uint64_t after);
+    void announce_sealed(std::uint64_t kept = ~std::uint64_t{0});
+    template <class F>
+    void end_watches(F &&result);
+    void end_all_watches(int code);
     // segments.cpp
     int ensure_segments(Lsn end, bool emergency);
     int ensure_spare();
@@ -389,6 +398,9 @@ private:
     std::atomic<std::size_t> pending_count_{0};
     bool async_running_ = false;
 
+    std::mutex watch_mutex_;
+    std::vector<Watch> watches_;
+
     std::mutex ticket_mutex_;
     std::map<std::uint64_t, OpenTicket> tickets_;
     std::uint64_t next_ticket_ = 1;
@@ -398,7 +410,6 @@ private:
 
     std::mutex cause_mutex_;
     std::string cause_;
-    std::function<void(const SegmentInfo &)> sealed_;
 
     struct Counters {
         std::atomic<std::uint64_t> syncs{0}, sync_ns{0}, flushed{0}, frames{0}, commits{0}, led{0},
@@ -407,7 +418,7 @@ private:
     } counters_;
     struct Behind final : Task {
         Journal *journal;
-        void execute() override;
+        void run() override;
     } behind_;
 };
 

@@ -76,7 +76,7 @@ int Journal::recover(RecoveryReport &report) {
     data_bytes_ = options_.segment_bytes - kHeaderBlock;
     max_fragment_ = (std::min({std::uint64_t{1} << 20, options_.buffer_bytes / 4, data_bytes_ / 2}) -
                      kFrameHeader) & ~std::uint64_t{kFrameAlign - 1};
-    int code = store_.open_dir(path_, options_.create);
+    int code = store_.open_dir(path_, options_.create, options_.root);
     if (code < 0) {
         report.text = "cannot open the directory";
         return code;
@@ -409,6 +409,7 @@ int Journal::close() {
 
 void Journal::abandon() {
     closed_.store(true, std::memory_order_release);
+    end_all_watches(-ECANCELED);
     if (live_ != nullptr) {
         live_->open.store(0, std::memory_order_relaxed);
         live_->sequence.fetch_add(1, std::memory_order_seq_cst);

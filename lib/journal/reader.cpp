@@ -17,13 +17,14 @@ namespace libfsys::journal {
 
 int Reader::open(Journal &journal, Lsn from, Bound bound, std::unique_ptr<Reader> &ret) {
     std::unique_ptr<Reader> reader(new Reader(journal.sys()));
-    int code = reader->store_.open_dir(journal.path(), false);
+    int code = reader->store_.open_dir(journal.path(), false, journal.root());
     if (code < 0) {
         return code;
     }
     reader->live_ = journal.live();
     reader->can_register_ = true;
     reader->kind_ = bound;
+    reader->seen_epoch_ = reader->live_->epoch.load(std::memory_order_acquire);
     code = reader->refresh();
     if (code < 0) {
         return code;
@@ -34,9 +35,9 @@ int Reader::open(Journal &journal, Lsn from, Bound bound, std::unique_ptr<Reader
 }
 
 int Reader::open(Syscalls &sys, const std::string &path, Lsn from, Bound bound,
-                 RecoveryReport *report, std::unique_ptr<Reader> &ret) {
+                 RecoveryReport *report, std::unique_ptr<Reader> &ret, int root) {
     std::unique_ptr<Reader> reader(new Reader(sys));
-    int code = reader->store_.open_dir(path, false);
+    int code = reader->store_.open_dir(path, false, root);
     if (code < 0) {
         return code;
     }
@@ -60,6 +61,7 @@ int Reader::open(Syscalls &sys, const std::string &path, Lsn from, Bound bound,
             report->epoch = reader->live_->epoch.load(std::memory_order_acquire);
             report->text = "a writer has the journal open";
         }
+        reader->seen_epoch_ = reader->live_->epoch.load(std::memory_order_acquire);
         code = reader->refresh();
     } else {
         const State state = examine(reader->store_);
@@ -148,9 +150,6 @@ void Reader::seek(Lsn from) {
 }
 
 int Reader::refresh() {
-    if (live_ != nullptr) {
-        seen_epoch_ = live_->epoch.load(std::memory_order_acquire);
-    }
     Listing listing;
     const int code = store_.list(listing);
     if (code < 0) {
@@ -176,6 +175,50 @@ int Reader::refresh() {
     return 0;
 }
 
+// A new writer, or a truncation. The oldest segment of a later epoch than the one known begins where
+// the log was cut, also after several truncations: what had been read behind it is void. Got::record:
+// nothing was.
+Got Reader::meet_epoch(Record &ret) {
+    const std::uint64_t old = seen_epoch_;
+    seen_epoch_ = live_->epoch.load(std::memory_order_acquire);  // before the listing
+    code_ = refresh();
+    if (code_ < 0) {
+        return Got::error;
+    }
+    in_segment_ = false;
+    retried_ = false;
+    Lsn cut = at_;
+    std::uint64_t epoch = 0;
+    for (std::size_t i = files_.size(); i-- > 0;) {
+        SegmentHeader header;
+        const int code = store_.read_header(files_[i].name, header);
+        if (code == -ENOENT) {
+            seen_epoch_ = old;  // changed once more under the listing: from the start
+            return Got::record;
+        }
+        if (code < 0 && code != -EBADMSG) {
+            code_ = code;
+            return Got::error;
+        }
+        if (code == -EBADMSG || header.epoch <= old) {
+            break;  // damage is named where it is read
+        }
+        cut = std::min(cut, files_[i].first_lsn);
+        epoch = header.epoch;
+    }
+    if (cut == at_) {
+        return Got::record;
+    }
+    at_ = cut;
+    from_ = std::min(from_, cut);
+    unsettled_ = false;
+    joining_ = false;
+    ret = Record{};
+    ret.lsn = cut;
+    ret.epoch = epoch;
+    return Got::epoch_changed;
+}
+
 // Opens the segment that holds at_. Got::record: done, read on.
 Got Reader::locate(Record &ret, bool &moved) {
     moved = false;
@@ -196,8 +239,6 @@ Got Reader::locate(Record &ret, bool &moved) {
         return from_ == 0 && ret.start == 0 ? Got::record : Got::gap;
     }
     const SegmentFile file = *(behind - 1);
-    const bool was_in = in_segment_;
-    const SegmentHeader before = shape_.header;
     SegmentHeader header;
     int code = store_.read_header(file.name, header);
     if (code == 0) {
@@ -224,16 +265,6 @@ Got Reader::locate(Record &ret, bool &moved) {
         shape_.limit = std::min(shape_.limit, behind->first_lsn);
     }
     in_segment_ = true;
-    if (was_in && live_ != nullptr && header.epoch > before.epoch && at_ > header.first_lsn) {
-        // We stand inside a segment that began below us in a later epoch.
-        at_ = header.first_lsn;
-        joining_ = false;
-        moved = true;
-        ret = Record{};
-        ret.lsn = at_;
-        ret.epoch = header.epoch;
-        return Got::epoch_changed;
-    }
     if (at_ >= shape_.limit) {
         // Behind this segment's end, and no other holds the position.
         if (live_ != nullptr && behind == files_.end()) {
@@ -291,18 +322,11 @@ Got Reader::next(Record &ret) {
     }
     for (;;) {
         if (live_ != nullptr && live_->epoch.load(std::memory_order_acquire) != seen_epoch_) {
-            // A new writer, or a truncation.
-            code_ = refresh();
-            if (code_ < 0) {
-                return Got::error;
+            const Got got = meet_epoch(ret);
+            if (got != Got::record) {
+                return got;
             }
-            if (in_segment_) {
-                bool moved = false;
-                const Got got = locate(ret, moved);
-                if (got != Got::record) {
-                    return got;
-                }
-            }
+            continue;
         }
         const Lsn limit = bound();
         if (at_ >= limit) {
@@ -383,6 +407,11 @@ Got Reader::next(Record &ret) {
         if (step == Step::read_error) {
             code_ = frame.code;
             return Got::error;
+        }
+        if (live_ != nullptr && (live_->epoch.load(std::memory_order_acquire) != seen_epoch_ ||
+                                 at_ >= bound())) {
+            bytes_.forget();
+            continue;  // a truncation is at work here: it lowers the bound before it cuts
         }
         // Bad. Perhaps the segment was trimmed, recycled or withdrawn under us, or the cache was
         // behind: look again, once, at fresh names and past the cache.

@@ -42,7 +42,7 @@ public:
     // Beside a running writer it follows that writer's frontier; without one it reads up to what
     // recovery would keep. `report` (may be null) receives that verdict.
     static int open(Syscalls &sys, const std::string &path, Lsn from, Bound bound,
-                    RecoveryReport *report, std::unique_ptr<Reader> &ret);
+                    RecoveryReport *report, std::unique_ptr<Reader> &ret, int root = -1);
     ~Reader();
 
     Got next(Record &ret);
@@ -63,6 +63,7 @@ private:
     void attach();
     void poll();
     int refresh();
+    Got meet_epoch(Record &ret);
     Got locate(Record &ret, bool &moved);
     bool settle();
 

@@ -162,12 +162,14 @@ int Journal::drop_front(Lsn below) {
     }
     live_->first.store(first, std::memory_order_release);
     int failure = 0;
-    for (const Live &live : gone) {
-        const bool whole = live.end - live.header.first_lsn == data_bytes_ &&
-                           live.header.data_bytes == data_bytes_;
+    for (Live &live : gone) {
         int code;
-        if (whole && options_.prealloc == Prealloc::recycle &&
-            pool + recycled.size() < options_.spare_segments + options_.reserve_segments) {
+        if (options_.prealloc == Prealloc::recycle &&
+            live.end - live.header.first_lsn == data_bytes_ &&
+            pool + recycled.size() < options_.spare_segments + options_.reserve_segments &&
+            // Of an earlier run: known by name only until now. Its frames are of an older epoch, as
+            // are those of any spare. One whose header does not check is better removed.
+            complete_header(live) == 0 && live.header.data_bytes == data_bytes_) {
             std::uint64_t id;
             {
                 const std::lock_guard lock(segments_mutex_);
@@ -329,7 +331,8 @@ int Journal::restart(Lsn at, bool raise_epoch) {
     std::vector<std::string> void_names;
     std::string cut_name;
     std::uint64_t cut_bytes = 0;
-    SegmentInfo info{};
+    std::uint64_t last_number = 0;  // of the one that stays and now ends at `at`
+    int code = 0;
     {
         const std::lock_guard lock(segments_mutex_);
         auto &live = live_segments_;
@@ -339,18 +342,18 @@ int Journal::restart(Lsn at, bool raise_epoch) {
         }
         if (!live.empty()) {
             Live &last = live.back();
-            if (const int code = complete_header(last); code < 0) {
-                return fail("reading the header of a predecessor of", code, at, written_raw_);
-            }
+            code = complete_header(last);
             if (last.end > at || !last.sealed) {
                 cut_name = last.name;
                 cut_bytes = kHeaderBlock + (at - last.header.first_lsn);
             }
             last.end = at;
             last.sealed = true;
-            info = {last.name, last.header.number, last.header.epoch, cut_bytes,
-                    last.header.first_lsn, at, true};
+            last_number = last.header.number;
         }
+    }
+    if (code < 0) {
+        return fail("reading the header of a predecessor of", code, at, written_raw_);
     }
     active_fd_.reset();
     if (raise_epoch) {
@@ -360,14 +363,19 @@ int Journal::restart(Lsn at, bool raise_epoch) {
         slot_.cut_epoch = epoch_;
         slot_.epoch = epoch_ + 1;
         slot_.clean = 0;
-        if (info.number == 0) {
+        if (last_number == 0) {
             slot_.trim_lsn = at;
         }
-        if (const int code = store_.write_both(slot_); code < 0) {
-            return fail("writing the watermark beside", code, at, written_raw_);
-        }
+        code = store_.write_both(slot_);
     }
-    int code = 0;
+    if (code < 0) {
+        return fail("writing the watermark beside", code, at, written_raw_);
+    }
+    if (raise_epoch) {
+        // Followers stop at the cut before the bytes behind it go.
+        live_->written.store(at, std::memory_order_seq_cst);
+        live_->durable.store(at, std::memory_order_seq_cst);
+    }
     for (const auto &name : void_names) {
         if (code == 0) {
             code = store_.remove(name);
@@ -407,9 +415,9 @@ int Journal::restart(Lsn at, bool raise_epoch) {
     live_->durable.store(at, std::memory_order_relaxed);
     live_->sequence.fetch_add(1, std::memory_order_seq_cst);
     futex_wake_shared(&live_->sequence);
-    if (!raise_epoch && info.number != 0 && sealed_) {
-        sealed_(info);
-    }
+    announce_sealed(!raise_epoch ? ~std::uint64_t{0}
+                    : cut_name.empty() || last_number == 0 ? last_number
+                                                           : last_number - 1);
     return 0;
 }
 

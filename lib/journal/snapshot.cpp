@@ -61,7 +61,7 @@ int Journal::snapshot(Lsn upto, const std::string &path) {
         }
     }
     Store copy(store_.sys());
-    int code = copy.open_dir(path, true);
+    int code = copy.open_dir(path, true, options_.root);
     Listing listing;
     if (code == 0) {
         code = copy.list(listing);

@@ -28,14 +28,32 @@ AlignedBuffer::AlignedBuffer(std::size_t bytes) : size_((bytes + 4095) & ~std::s
 
 void AlignedBuffer::Free::operator()(unsigned char *memory) const { std::free(memory); }
 
-int Store::open_dir(const std::string &path, bool create) {
-    int fd = sys_.open(AT_FDCWD, path.c_str(), O_RDONLY | O_DIRECTORY, 0);
+int Store::open_below(int root, const std::string &path) {
+    constexpr int kFlags = O_RDONLY | O_DIRECTORY;
+    return root >= 0 ? sys_.open_beneath(root, path.c_str(), kFlags, 0)
+                     : sys_.open(AT_FDCWD, path.c_str(), kFlags, 0);
+}
+
+int Store::open_dir(const std::string &path, bool create, int root) {
+    int fd = open_below(root, path);
     if (fd == -ENOENT && create) {
-        const int made = sys_.mkdir(AT_FDCWD, path.c_str(), 0777);
+        int made = -ENOENT;
+        if (root < 0) {
+            made = sys_.mkdir(AT_FDCWD, path.c_str(), 0777);
+        } else {
+            // mkdirat() has no way to be kept below a directory: the parent is opened so, and the
+            // last name is made in it.
+            const std::size_t last = path.find_last_not_of('/');
+            const std::size_t slash = path.rfind('/', last);
+            const std::string name = path.substr(slash + 1, last - slash);
+            const Fd parent(sys_, open_below(root, slash == std::string::npos ? "."
+                                                                              : path.substr(0, slash)));
+            made = !parent ? parent.get() : sys_.mkdir(parent.get(), name.c_str(), 0777);
+        }
         if (made < 0 && made != -EEXIST) {
             return made;
         }
-        fd = sys_.open(AT_FDCWD, path.c_str(), O_RDONLY | O_DIRECTORY, 0);
+        fd = open_below(root, path);
     }
     if (fd < 0) {
         return fd;

@@ -60,8 +60,9 @@ public:
     Syscalls &sys() const { return sys_; }
     int dir() const { return dir_.get(); }
 
-    // Opens the directory; with `create` makes it when absent and syncs its parent.
-    int open_dir(const std::string &path, bool create);
+    // Opens the directory; with `create` makes it when absent and syncs its parent. Neither leaves
+    // the directory `root`, when there is one.
+    int open_dir(const std::string &path, bool create, int root = -1);
     int lock();          // -EAGAIN: another writer
     // Releases the lock also when a fork child still holds the descriptor. close_all() does not:
     // in a fork child the lock is the parent's.
@@ -113,6 +114,8 @@ public:
     int read_small(const char *name, std::string &ret);
 
 private:
+    int open_below(int root, const std::string &path);
+
     Syscalls &sys_;
     Fd dir_;
     Fd lock_;

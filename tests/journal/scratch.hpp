@@ -133,7 +133,7 @@ class ThreadRunner final : public Runner {
 public:
     bool run(Task *task) override {
         std::lock_guard lock(mutex_);
-        threads_.emplace_back([task] { task->execute(); });
+        threads_.emplace_back([task] { task->run(); });
         return true;
     }
     ~ThreadRunner() {

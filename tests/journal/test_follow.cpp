@@ -9,6 +9,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
+#include <random>
+
 #include "journal/scratch.hpp"
 #include "support/catch.hpp"
 
@@ -349,4 +352,110 @@ TEST_CASE("500 SIGKILLs: every acknowledged record is there, in order", "[journa
     }
     REQUIRE(total > 0);
     ::munmap(shared, sizeof(Shared));
+}
+
+// What a follower believes is what it was told: records, less those that EPOCH_CHANGED took back.
+// Whatever it read while the log was being cut, at the end it must believe the log itself.
+TEST_CASE("followers of a log that is truncated again and again end with the log as it is",
+          "[journal][follow]") {
+    Scratch dir;
+    auto journal = open_journal(dir / "j", small(16384));
+    REQUIRE(journal);
+    struct View {
+        std::vector<std::pair<Lsn, std::string>> records;
+        int wrong = 0;
+    };
+    std::atomic<bool> stop{false};
+    const auto follow = [&](Reader &reader, View &view) {
+        Record found;
+        for (;;) {
+            const bool last = stop.load();
+            const Got got = reader.wait(found, last ? 0 : 20'000'000);
+            if (got == Got::record) {
+                const Lsn end = view.records.empty() ? 0 : view.records.back().first;
+                // In order, nothing twice, and no bytes that this LSN never had.
+                view.wrong += found.lsn <= end || found.start < end;
+                view.records.emplace_back(
+                    found.lsn, std::string(static_cast<const char *>(found.data), found.length));
+            } else if (got == Got::epoch_changed) {
+                view.wrong += view.records.empty() || view.records.back().first <= found.lsn;
+                while (!view.records.empty() && view.records.back().first > found.lsn) {
+                    view.records.pop_back();
+                }
+            } else if (got == Got::end) {
+                if (last) {
+                    return;
+                }
+            } else {
+                ++view.wrong;
+                return;
+            }
+        }
+    };
+    View views[4];
+    std::unique_ptr<Reader> readers[4];
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 4; ++i) {
+        const Bound bound = i % 2 == 0 ? Bound::durable : Bound::written;
+        // With the journal's own page, and as another process does it.
+        REQUIRE((i < 2 ? Reader::open(*journal, 0, bound, readers[i])
+                       : Reader::open(real_syscalls(), dir / "j", 0, bound, nullptr, readers[i])) ==
+                0);
+        threads.emplace_back([&, i] { follow(*readers[i], views[i]); });
+    }
+    std::vector<std::pair<Lsn, std::string>> want;
+    std::mt19937_64 random(4711);
+    for (int round = 0; round < 60; ++round) {
+        const int count = 1 + static_cast<int>(random() % 60);
+        for (int i = 0; i < count; ++i) {
+            const std::string text = record(static_cast<std::size_t>(round * 1000 + i), 20 + random() % 400);
+            Lsn lsn = 0;
+            REQUIRE(journal->append(text.data(), text.size(), 0, &lsn) == 0);
+            want.emplace_back(lsn, text);
+        }
+        REQUIRE(journal->sync(want.back().first, -1) == 0);
+        if (round % 3 == 0) {
+            REQUIRE(journal->rotate() == 0);
+        }
+        // Up to two cuts with nothing, or little, between them.
+        for (std::uint64_t cuts = random() % 3; cuts > 0; --cuts) {
+            want.resize(1 + random() % want.size());
+            REQUIRE(journal->truncate_after(want.back().first) == 0);
+        }
+    }
+    REQUIRE(journal->sync(journal->frontier().reserved, -1) == 0);
+    stop = true;
+    for (auto &thread : threads) {
+        thread.join();
+    }
+    for (int i = 0; i < 4; ++i) {
+        CAPTURE(i);
+        CHECK(views[i].wrong == 0);
+        CHECK(views[i].records == want);
+    }
+}
+
+TEST_CASE("a follower that stands at the end learns that the log was cut below it",
+          "[journal][follow]") {
+    Scratch dir;
+    auto journal = open_journal(dir / "j", small(16384));
+    REQUIRE(journal);
+    Lsn keep = 0;
+    Lsn end = 0;
+    REQUIRE(journal->commit("keep", 4, 0, -1, &keep) == 0);
+    REQUIRE(journal->commit("void", 4, 0, -1, &end) == 0);
+    std::unique_ptr<Reader> reader;
+    REQUIRE(Reader::open(*journal, end, Bound::durable, reader) == 0);
+    Record found;
+    REQUIRE(reader->next(found) == Got::end);
+    REQUIRE(journal->truncate_after(keep) == 0);
+    REQUIRE(reader->next(found) == Got::epoch_changed);
+    REQUIRE(found.lsn == keep);
+    REQUIRE(reader->next(found) == Got::end);
+    Lsn again = 0;
+    REQUIRE(journal->commit("new!", 4, 0, -1, &again) == 0);
+    REQUIRE(reader->next(found) == Got::record);
+    REQUIRE(found.lsn == again);
+    REQUIRE(std::string(static_cast<const char *>(found.data), found.length) == "new!");
+    REQUIRE(reader->next(found) == Got::end);
 }

@@ -1012,6 +1012,12 @@ extern "C" {
         ret_segments: *mut fsys_journal_segment,
         max: u32,
     ) -> c_int;
+    pub fn fsys_journal_submit_sealed(
+        journal: *mut fsys_journal,
+        after: u64,
+        user_data: u64,
+        ret_op: *mut fsys_op,
+    ) -> c_int;
     pub fn fsys_journal_stat(
         journal: *mut fsys_journal,
         ret_stats: *mut fsys_journal_stats,
