@@ -5,6 +5,7 @@ Pure functions of plain values; the statistics are those of benchmarks/common/st
 that both sides print the same."""
 
 import math
+import re
 
 
 def quantile(values, q):
@@ -113,3 +114,30 @@ def size(value):
     if value >= 10_000 and math.isclose(math.log10(value) % 1, 0, abs_tol=1e-9):
         return f"10^{round(math.log10(value))}"
     return f"{value:g}" if value < 1e6 else f"{value:.3g}"
+
+
+OVERHEAD_LINE = re.compile(
+    r"^\s+(?P<name>\S.*?)\s+(?P<median>[\d.]+) \((?P<q1>[\d.]+) \.\. (?P<q3>[\d.]+)\)"
+    r"(, (?P<fastest>[\d.]+))?\s+over C\s+(?P<over>[+-][\d.]+)"
+    r" \((?P<low>[+-][\d.]+) \.\. (?P<high>[+-][\d.]+)\)(, [+-][\d.]+)?\s*$")
+
+
+def overhead_table(text):
+    """What bindings/rust's benchmark prints, as a table of the result."""
+    rows = []
+    group = "?"
+    for line in text.splitlines():
+        found = OVERHEAD_LINE.match(line)
+        if found:
+            rows.append([group, found["name"], found["median"], f"{found['q1']}..{found['q3']}",
+                         found["fastest"] or "-", found["over"],
+                         f"{found['low']}..{found['high']}"])
+        elif ", cached, ns per op" in line:
+            group = line.split(",")[0].strip()
+        elif re.match(r"^submit_\S+ .*: \d+ ns per op$", line):
+            what, _, cost = line.rpartition(": ")
+            rows.append(["async", what, cost.split()[0], "-", "-", "-", "-"])
+    return {"title": "The safe interface over the C calls, in the page cache, one thread",
+            "columns": ["what", "call", "ns/op", "quartiles", "fastest tenth", "over C, ns",
+                        "quartiles"],
+            "rows": rows}

@@ -10,6 +10,8 @@ import subprocess
 import sys
 import time
 
+import figures
+
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 # Comparisons that belong to the parts "engine" and "journal"; the others have parts of their own.
@@ -170,13 +172,26 @@ class Bench:
         return self.measure("python", [sys.executable, script, "--build", self.build])
 
     def rust(self):
-        manifest = os.path.join(ROOT, "bindings/rust/Cargo.toml")
-        folder = self.cargo_build("the Rust binding", manifest, "cargo-binding")
-        program = os.path.join(folder, "bench")
-        if not os.path.exists(program):
-            raise Missing("the Rust binding has no benchmark program")
-        return self.measure("rust", [program], env={
-            "LD_LIBRARY_PATH": os.path.join(self.build, "lib")})
+        """The binding's own benchmark prints text: it becomes a table."""
+        manifest = os.path.join(ROOT, "bindings/rust/fsys/Cargo.toml")
+        if shutil.which("cargo") is None:
+            raise Missing("there is no cargo (https://rustup.rs)")
+        if not os.path.exists(manifest):
+            raise Missing("bindings/rust is not part of this tree")
+        library = os.path.join(self.build, "lib")
+        log = self.log("rust")
+        code = self.run(["cargo", "bench", "--bench", "overhead", "--manifest-path", manifest,
+                         "--target-dir", os.path.join(self.build, "cargo-binding"),
+                         "-j", str(self.jobs), "--", "--dir", self.directory,
+                         "--rounds", "31" if self.quick else "301"],
+                        log, measured=True,
+                        env={"FSYS_LIB_DIR": library, "LD_LIBRARY_PATH": library,
+                             "FSYS_INCLUDE_DIR": os.path.join(ROOT, "include")})
+        with open(log, encoding="utf-8", errors="replace") as file:
+            table = figures.overhead_table(file.read())
+        if code != 0 or not table["rows"]:
+            raise Missing(f"cargo bench failed (exit {code}): {last_line(log)}")
+        return {"tables": [table], "notes": []}
 
 
 def short(word):

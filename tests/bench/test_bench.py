@@ -92,6 +92,21 @@ class Statistics(unittest.TestCase):
         self.assertEqual(figures.percentile(buckets, 0.99), 5000)
         self.assertEqual(figures.percentile(buckets, 0.999), 9000)
 
+    def test_the_rust_benchmark_is_read(self):
+        text = """read of 4096 bytes, cached, ns per op; median (quartiles), fastest tenth of 31 rounds
+  fsys_read (C)            554.0 (550.1 .. 560.2), 549.0   over C   +0.0 (+0.0 .. +0.0), +0.0
+  File::read_at            561.0 (555.0 .. 570.0), 550.5   over C   +6.1 (-1.2 .. +9.0), +1.5
+submit_read + wait, 64 in flight: 812 ns per op
+backend: IoUring
+"""
+        self.assertEqual(figures.overhead_table(text)["rows"], [
+            ["read of 4096 bytes", "fsys_read (C)", "554.0", "550.1..560.2", "549.0", "+0.0",
+             "+0.0..+0.0"],
+            ["read of 4096 bytes", "File::read_at", "561.0", "555.0..570.0", "550.5", "+6.1",
+             "-1.2..+9.0"],
+            ["async", "submit_read + wait, 64 in flight", "812", "-", "-", "-", "-"]])
+        self.assertEqual(figures.overhead_table("error: no library")["rows"], [])
+
     def test_shapes(self):
         def of(function, sizes=(1, 10, 100, 1000)):
             return figures.shape([(x, function(x)) for x in sizes])
