@@ -16,7 +16,7 @@ import fsys
 
 def python(code: str, *args: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-X", "dev", "-c", textwrap.dedent(code), *map(str, args)],
+        [sys.executable, "-W", "default", "-X", "faulthandler", "-c", textwrap.dedent(code), *map(str, args)],
         capture_output=True,
         text=True,
         timeout=60,
