@@ -6,10 +6,10 @@
  *     ./ship_segments JOURNAL HOST:PORT PREFIX RUN RECORDS
  *
  * The main thread commits records and prints the number of each that is durable. A second thread
- * ships: it lists the segments, puts each sealed one under its own name, and only when the store
- * has answered 2xx moves a pin behind it and trims. The pin is kept in the journal's directory, so
- * a killed process goes on where it was: at worst it puts one segment twice, which does no harm,
- * since a sealed segment never changes.
+ * ships: it is told of each sealed segment, lists them, puts each under its own name, and only when
+ * the store has answered 2xx moves a pin behind it and trims. The pin is kept in the journal's
+ * directory, so a killed process goes on where it was: at worst it puts one segment twice, which
+ * does no harm, since a sealed segment never changes.
  *
  * A real store wants TLS and signed requests: put its client library, or a signing proxy, in place
  * of put_object(). receive.py is the other end of the test: it verifies what arrives and makes a
@@ -38,6 +38,7 @@ struct shipper {
     const char *host;
     const char *port;
     const char *prefix;
+    fsys *engine;
     fsys_journal *journal;
     atomic_int last_round; /* 1: the writer is done, ship what is left and end */
     int result;
@@ -181,15 +182,37 @@ static int ship_round(struct shipper *s) {
     return count < 0 ? count : 0;
 }
 
+/* Sleeps until a segment above `*after` is sealed, and gives its number; or until the writer is
+ * done. An announcement that is still open when the journal is closed ends with -ECANCELED. */
+static int await_sealed(struct shipper *s, uint64_t *after) {
+    fsys_op op = 0;
+    int code = fsys_journal_submit_sealed(s->journal, *after, 0, &op);
+    while (code == 0 && !atomic_load(&s->last_round)) {
+        fsys_result result;
+        code = fsys_wait(s->engine, op, 50 * 1000000LL, &result);
+        if (code == 0 && result.result > 0) {
+            *after = (uint64_t)result.result;
+            return 0;
+        }
+        if (code == 0)
+            return (int)result.result;
+        if (code == -ETIMEDOUT)
+            code = 0;
+    }
+    return code;
+}
+
 static void *ship_all(void *argument) {
     struct shipper *s = argument;
+    uint64_t after = 0; /* what an earlier run left is sealed already, and announced at once */
     for (;;) {
+        s->result = await_sealed(s, &after);
         /* Read before the round: what was sealed before it was set is in that round's list. */
         const int last = atomic_load(&s->last_round);
-        s->result = ship_round(s);
+        if (s->result == 0)
+            s->result = ship_round(s);
         if (s->result < 0 || last)
             return NULL;
-        nap(5);
     }
 }
 
@@ -228,7 +251,7 @@ int main(int argc, char **argv) {
                                           .segment_bytes = SEGMENT,
                                           .error_text = why,
                                           .error_text_size = sizeof why};
-    struct shipper s = {.host = argv[2], .port = colon + 1, .prefix = argv[3]};
+    struct shipper s = {.engine = engine, .host = argv[2], .port = colon + 1, .prefix = argv[3]};
     code = fsys_journal_open(engine, argv[1], &options, NULL, &s.journal);
     if (code < 0)
         return fail(why, code);
