@@ -28,9 +28,13 @@ int open_directory(Syscalls &sys, const Where &where, const std::string &path, b
     ret.path = path;
     struct stat st{};
     const int code = sys.fstat(fd, &st);
+    if (code < 0) {
+        ret.fd.reset();
+        return code;
+    }
     ret.device = st.st_dev;
     ret.inode = st.st_ino;
-    return code;
+    return 0;
 }
 
 Split split(const std::string &path) {

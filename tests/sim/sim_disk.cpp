@@ -5,6 +5,8 @@
 #include "sim/sim_disk.hpp"
 
 #include <fcntl.h>
+#include <linux/falloc.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -97,9 +99,13 @@ ssize_t Disk::pwrite(int fd, const void *buffer, std::size_t length, std::uint64
     if (const int code = enter(true, "write"); code < 0) {
         return code;
     }
-    const OpenFile *open = file(fd);
+    OpenFile *open = file(fd);
     if (open == nullptr) {
         return -EBADF;
+    }
+    if (offset == libfsys::kStreamOffset) {
+        offset = (open->flags & O_APPEND) != 0 ? nodes_[open->node].now.size() : open->position;
+        open->position = offset + length;  // a short transfer corrects it below
     }
     if ((open->flags & O_DIRECT) != 0 &&
         (offset % 512 != 0 || length % 512 != 0 ||
@@ -112,6 +118,7 @@ ssize_t Disk::pwrite(int fd, const void *buffer, std::size_t length, std::uint64
             (open->flags & O_DIRECT) != 0 ? (fault_.limit + 511) & ~std::size_t{511} : fault_.limit;
         fired_ = fired_ || length > limit;
         length = std::min(length, limit);
+        open->position = std::min(open->position, offset + length);
     }
     Node &node = nodes_[open->node];
     const auto *bytes = static_cast<const std::uint8_t *>(buffer);
@@ -149,7 +156,44 @@ ssize_t Disk::pwritev(int fd, const iovec *iov, int count, std::uint64_t offset,
     return count == 0 ? 0 : pwrite(fd, iov[0].iov_base, iov[0].iov_len, offset, rwf);
 }
 
-int Disk::sync(int fd, const char *what) {
+void Disk::make_names_durable(Node &node) {
+    // The other half of a rename between directories goes with this one.
+    for (const Naming &op : node.naming) {
+        for (Node &other : nodes_) {
+            for (auto at = other.naming.begin(); &other != &node && at != other.naming.end();) {
+                if (at->sequence != op.sequence) {
+                    ++at;
+                    continue;
+                }
+                if (!at->remove.empty()) {
+                    other.names_disk.erase(at->remove);
+                }
+                if (!at->add.empty()) {
+                    other.names_disk[at->add] = at->node;
+                }
+                at = other.naming.erase(at);
+            }
+        }
+    }
+    node.names_disk = node.names_now;
+    node.naming.clear();
+}
+
+void Disk::make_durable(Node &node, bool metadata) {
+    if (node.directory) {
+        if (!ignore_directory_syncs) {
+            make_names_durable(node);
+        }
+    } else if (!ignore_file_syncs) {
+        node.disk = node.now;
+        node.pending.clear();
+        if (metadata) {
+            node.meta_disk = node.meta_now;
+        }
+    }
+}
+
+int Disk::sync(int fd, const char *what, bool metadata) {
     if (const int code = enter(true, what); code < 0) {
         syncs_after_fault_ += fired_ && calls_ - 1 != fault_.at;
         return code;
@@ -160,21 +204,25 @@ int Disk::sync(int fd, const char *what) {
     if (open == nullptr) {
         return -EBADF;
     }
-    Node &node = nodes_[open->node];
-    if (node.directory) {
-        node.names_disk = node.names_now;
-        node.naming.clear();
-    } else {
-        node.disk = node.now;
-        node.pending.clear();
-    }
+    make_durable(nodes_[open->node], metadata);
     return 0;
 }
 
-int Disk::fsync(int fd) { return sync(fd, "fsync"); }
-int Disk::fdatasync(int fd) { return sync(fd, "fdatasync"); }
+int Disk::fsync(int fd) { return sync(fd, "fsync", true); }
+int Disk::fdatasync(int fd) { return sync(fd, "fdatasync", false); }
 
-int Disk::fallocate(int fd, int, std::uint64_t offset, std::uint64_t length) {
+// Zeros where the file has bytes.
+void Disk::zero(Node &node, std::uint64_t offset, std::uint64_t length) {
+    if (offset >= node.now.size()) {
+        return;
+    }
+    const Bytes zeros(std::min<std::uint64_t>(length, node.now.size() - offset));
+    apply(node.now, offset, zeros.data(), zeros.size());
+    node.pending.push_back({++sequence_, false, offset, zeros,
+                            std::vector<bool>((offset + zeros.size() + 511) / 512 - offset / 512)});
+}
+
+int Disk::fallocate(int fd, int mode, std::uint64_t offset, std::uint64_t length) {
     if (const int code = enter(true, "fallocate"); code < 0) {
         return code;
     }
@@ -183,7 +231,10 @@ int Disk::fallocate(int fd, int, std::uint64_t offset, std::uint64_t length) {
         return -EBADF;
     }
     Node &node = nodes_[open->node];
-    if (node.now.size() < offset + length) {
+    if ((mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE)) != 0) {
+        zero(node, offset, length);
+    }
+    if ((mode & FALLOC_FL_KEEP_SIZE) == 0 && node.now.size() < offset + length) {
         node.now.resize(offset + length);
         node.pending.push_back({++sequence_, true, offset + length, {}, {}});
     }
@@ -204,7 +255,7 @@ int Disk::ftruncate(int fd, std::uint64_t length) {
     return 0;
 }
 
-// Paths: relative to a directory, or from the root; one level at a time is all that is needed.
+// Paths: relative to a directory, or from the root.
 int Disk::resolve(int dir, const char *path, int &parent, std::string &leaf) {
     int at = 0;
     if (dir != AT_FDCWD) {
@@ -220,7 +271,13 @@ int Disk::resolve(int dir, const char *path, int &parent, std::string &leaf) {
         rest.erase(0, 1);
     }
     for (std::size_t slash; (slash = rest.find('/')) != std::string::npos;) {
-        const auto found = nodes_[at].names_now.find(rest.substr(0, slash));
+        const std::string step = rest.substr(0, slash);
+        if (step.empty() || step == "." || step == "..") {
+            at = step == ".." ? nodes_[at].parent : at;
+            rest.erase(0, slash + 1);
+            continue;
+        }
+        const auto found = nodes_[at].names_now.find(step);
         if (found == nodes_[at].names_now.end()) {
             return -ENOENT;
         }
@@ -235,7 +292,7 @@ int Disk::resolve(int dir, const char *path, int &parent, std::string &leaf) {
     return 0;
 }
 
-int Disk::open(int dir, const char *path, int flags, mode_t) {
+int Disk::open(int dir, const char *path, int flags, mode_t mode) {
     const bool change = (flags & (O_CREAT | O_TRUNC)) != 0;
     if (const int code = enter(change, "open"); code < 0) {
         return code;
@@ -264,9 +321,12 @@ int Disk::open(int dir, const char *path, int flags, mode_t) {
         node = static_cast<int>(nodes_.size());
         nodes_.emplace_back();
         nodes_[node].parent = parent;
+        // A new inode is written with the first commit that holds its bytes or its name.
+        nodes_[node].meta_now.mode = nodes_[node].meta_disk.mode = mode;
         nodes_[parent].names_now[leaf] = node;
         nodes_[parent].naming.push_back({++sequence_, leaf, node, ""});
-        note(leaf.data(), leaf.size());
+        // Not of a temporary file's name, which is random: equal runs have equal traces.
+        note(leaf.data(), leaf.rfind(".fsys-tmp.", 0) == 0 ? 0 : leaf.size());
     } else {
         return -ENOENT;
     }
@@ -299,9 +359,26 @@ int Disk::fstat(int fd, struct stat *out) {
     if (open == nullptr) {
         return -EBADF;
     }
-    *out = {};
-    out->st_size = static_cast<off_t>(nodes_[open->node].now.size());
+    fill(open->node, out);
     return 0;
+}
+
+void Disk::fill(int index, struct stat *out) const {
+    const Node &node = nodes_[index];
+    *out = {};
+    out->st_dev = 1;
+    out->st_ino = static_cast<ino_t>(index) + 1;
+    out->st_mode = (node.directory ? S_IFDIR : S_IFREG) | node.meta_now.mode;
+    out->st_uid = node.meta_now.user;
+    out->st_gid = node.meta_now.group;
+    out->st_atim = node.meta_now.times[0];
+    out->st_mtim = node.meta_now.times[1];
+    out->st_size = static_cast<off_t>(node.now.size());
+    for (const Node &other : nodes_) {
+        for (const auto &[name, at] : other.names_now) {
+            out->st_nlink += at == index;
+        }
+    }
 }
 
 int Disk::rename(int from_dir, const char *from, int to_dir, const char *to) {
@@ -321,13 +398,19 @@ int Disk::rename(int from_dir, const char *from, int to_dir, const char *to) {
     }
     auto &names = nodes_[parent].names_now;
     const auto found = names.find(old_name);
-    if (found == names.end() || to_parent != parent) {
-        return found == names.end() ? -ENOENT : -EXDEV;
+    if (found == names.end()) {
+        return -ENOENT;
     }
     const int node = found->second;
     names.erase(found);
-    names[new_name] = node;
-    nodes_[parent].naming.push_back({++sequence_, new_name, node, old_name});
+    nodes_[to_parent].names_now[new_name] = node;
+    ++sequence_;
+    if (to_parent == parent) {
+        nodes_[parent].naming.push_back({sequence_, new_name, node, old_name});
+    } else {
+        nodes_[to_parent].naming.push_back({sequence_, new_name, node, ""});
+        nodes_[parent].naming.push_back({sequence_, "", -1, old_name});
+    }
     note(new_name.data(), new_name.size());
     return 0;
 }
@@ -341,11 +424,16 @@ int Disk::unlink(int dir, const char *path) {
     if (const int code = resolve(dir, path, parent, leaf); code < 0) {
         return code;
     }
-    if (nodes_[parent].names_now.erase(leaf) == 0) {
+    const auto found = nodes_[parent].names_now.find(leaf);
+    if (found == nodes_[parent].names_now.end()) {
         return -ENOENT;
     }
+    if (nodes_[found->second].directory) {
+        return -EISDIR;
+    }
+    nodes_[parent].names_now.erase(found);
     nodes_[parent].naming.push_back({++sequence_, "", -1, leaf});
-    note(leaf.data(), leaf.size());
+    note(leaf.data(), leaf.rfind(".fsys-tmp.", 0) == 0 ? 0 : leaf.size());
     return 0;
 }
 
@@ -466,6 +554,7 @@ std::unique_ptr<Disk> Disk::crash(Loss loss, Random &random) const {
         }
     }
     const std::uint64_t moment = oldest + random.below(sequence_ + 2 - oldest);
+    std::map<std::uint64_t, bool> fates;
     for (std::size_t i = 0; i < nodes_.size(); ++i) {
         const Node &node = nodes_[i];
         Node &copy = after->nodes_[i];
@@ -473,11 +562,22 @@ std::unique_ptr<Disk> Disk::crash(Loss loss, Random &random) const {
         copy.parent = node.parent;
         copy.names_disk = node.names_disk;
         copy.disk = node.disk;
+        // Metadata that no fsync covered may or may not have been written on the side.
+        copy.meta_disk = loss == Loss::none || (loss != Loss::all && random.chance(50))
+                             ? node.meta_now
+                             : node.meta_disk;
+        copy.meta_now = copy.meta_disk;
         for (const Naming &op : node.naming) {
-            const bool keep = loss == Loss::none || loss == Loss::data_lost ||
-                              (loss == Loss::prefix && op.sequence < moment) ||
-                              ((loss == Loss::writes || loss == Loss::sectors) &&
-                               random.chance(50));
+            bool keep = loss == Loss::none || loss == Loss::data_lost ||
+                        (loss == Loss::prefix && op.sequence < moment);
+            if (loss == Loss::writes || loss == Loss::sectors) {
+                // Both halves of a rename share their fate.
+                const auto [fate, fresh] = fates.try_emplace(op.sequence, false);
+                if (fresh) {
+                    fate->second = random.chance(50);
+                }
+                keep = fate->second;
+            }
             if (!keep) {
                 continue;
             }

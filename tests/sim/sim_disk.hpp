@@ -7,6 +7,10 @@
 // for names (an fsync of a file does NOT make its name durable). crash() gives a disk in one of
 // the states that a power loss may leave. It also counts calls and fails the k-th.
 //
+// Metadata (mode, owner, times, attributes) become durable by fsync, not by fdatasync. A rename between
+// directories is one operation: a sync of either directory makes both halves durable, as on a
+// file system with a journal. There are no symbolic links.
+//
 // One thread at a time.
 #pragma once
 
@@ -80,6 +84,12 @@ public:
         fired_ = false;
         syncs_after_fault_ = 0;
     }
+    // Bugs planted below the library: what one that leaves out a sync would do.
+    bool ignore_file_syncs = false;
+    bool ignore_directory_syncs = false;
+    // What flush_device() answers, and how often it was asked.
+    int flush_code = 0;
+    std::uint64_t flushes() const { return flushes_; }
     // FNV-1a over all operations and their bytes so far: equal for equal runs.
     std::uint64_t trace() const { return trace_; }
 
@@ -87,6 +97,10 @@ public:
     std::vector<std::uint8_t> *contents(const std::string &dir, const std::string &name);
     std::vector<std::string> names(const std::string &dir) const;
     std::size_t open_files() const { return open_.size(); }
+    // By path from the root: the bytes, or nullptr; and whether the name is there at all.
+    const std::vector<std::uint8_t> *find(const std::string &path);
+    bool exists(const std::string &path);
+    mode_t mode(const std::string &path);
 
     ssize_t pread(int fd, void *buffer, std::size_t length, std::uint64_t offset, int rwf) override;
     ssize_t pwrite(int fd, const void *buffer, std::size_t length, std::uint64_t offset,
@@ -111,6 +125,28 @@ public:
     int share(int fd, std::uint64_t offset, Share how, void **ret) override;
     void unshare(void *address) override;
 
+    int open_beneath(int dir, const char *path, int flags, mode_t mode) override;
+    int stat_at(int dir, const char *path, struct stat *out) override;
+    int read_link(int dir, const char *path, std::string &text) override;
+    int rename_with(int from_dir, const char *from, int to_dir, const char *to,
+                    unsigned flags) override;
+    int link(int from_dir, const char *from, int to_dir, const char *to) override;
+    int rmdir(int dir, const char *path) override;
+    int set_mode(int fd, mode_t mode) override;
+    int set_owner(int fd, uid_t user, gid_t group) override;
+    int set_times(int fd, const timespec times[2]) override;
+    int list_attributes(int fd, std::vector<std::string> &names) override;
+    int get_attribute(int fd, const char *name, std::string &value) override;
+    int set_attribute(int fd, const char *name, const std::string &value) override;
+    int remove_attribute(int fd, const char *name) override;
+    int clone(int from, int to) override;
+    ssize_t copy_range(int from, std::uint64_t from_offset, int to, std::uint64_t to_offset,
+                       std::size_t length) override;
+    std::int64_t seek(int fd, std::uint64_t offset, int whence) override;
+    int sync_file_system(int fd) override;
+    int set_lifetime(int fd, std::uint64_t hint) override;
+    int flush_device(int fd, std::string &text) override;
+
 private:
     using Bytes = std::vector<std::uint8_t>;
     struct Change {  // of a file's bytes
@@ -126,6 +162,13 @@ private:
         int node;
         std::string remove;
     };
+    struct Meta {
+        mode_t mode = 0;
+        uid_t user = 0;
+        gid_t group = 0;
+        timespec times[2] = {};
+        std::map<std::string, std::string> attributes;
+    };
     struct Node {
         bool directory = false;
         int parent = 0;
@@ -135,10 +178,13 @@ private:
         std::map<std::string, int> names_now;
         std::map<std::string, int> names_disk;
         std::vector<Naming> naming;
+        Meta meta_now;
+        Meta meta_disk;
     };
     struct OpenFile {
         int node;
         int flags;
+        std::uint64_t position = 0;
     };
 
     int enter(bool change, const char *what);
@@ -147,7 +193,12 @@ private:
     static void apply(Bytes &to, std::uint64_t offset, const std::uint8_t *bytes,
                       std::size_t length);
     void note(const void *bytes, std::size_t length);
-    int sync(int fd, const char *what);
+    int sync(int fd, const char *what, bool metadata);
+    void make_durable(Node &node, bool metadata);
+    void make_names_durable(Node &node);
+    void fill(int node, struct stat *out) const;
+    int at_path(const std::string &path);
+    void zero(Node &node, std::uint64_t offset, std::uint64_t length);
 
     std::vector<Node> nodes_;
     std::map<int, OpenFile> open_;
@@ -158,6 +209,7 @@ private:
     std::uint64_t calls_ = 0;
     std::uint64_t syncs_ = 0;
     std::uint64_t syncs_after_fault_ = 0;
+    std::uint64_t flushes_ = 0;
     std::uint64_t trace_ = 0xcbf29ce484222325u;
     Fault fault_;
     bool fired_ = false;
