@@ -71,7 +71,7 @@ def page_prototypes(page):
 
 # Which command's options belong into which page.
 PROGRAM_PAGES = {
-    "fsys.1": [[], ["demo"], ["probe"], ["copy"], ["bench"]],
+    "fsys.1": [[], ["demo"], ["put"], ["sync"], ["probe"], ["copy"], ["bench"]],
     "fsys-journal.1": [["journal", *command.split()] for command in (
         "append", "cat", "tail", "dump", "ls", "stat", "verify", "explain", "trim", "pins list",
         "pins add", "pins remove", "snapshot", "salvage")],

@@ -44,6 +44,14 @@ public:
         }
     }
 
+    // A sentence of the library's own, with path and reason in it.
+    static Failure told(const std::string &sentence, std::string path, int code)
+    {
+        Failure failure("", std::move(path), code);
+        failure.text_ = sentence.empty() ? code_text(code) : printable(sentence);
+        return failure;
+    }
+
     Failure &hint(const std::string &sentence)
     {
         text_ += "; " + sentence;

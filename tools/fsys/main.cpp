@@ -7,6 +7,7 @@
 #include "copy.hpp"
 #include "demo.hpp"
 #include "failure.hpp"
+#include "files.hpp"
 #include "interrupt.hpp"
 #include "journal.hpp"
 #include "options.hpp"
@@ -29,6 +30,7 @@ constexpr const char *kMainExamples = R"(
 Examples:
   fsys demo                           durable commits, SIGKILL, recovery, on real files
   fsys probe                          what the engine can use here, and why
+  make-config | fsys put /etc/app.conf
   fsys copy --verify /usr/share/doc /tmp/doc
   fsys bench --workload randread --direct
 
@@ -339,6 +341,7 @@ int command_line(int argc, char **argv)
     demo->add_flag("--json", demo_options.json, "one JSON document on standard output");
 
     const JournalCommands journal(app);
+    const FileCommands files(app);
 
     struct Texts {
         CLI::App *command;
@@ -366,6 +369,7 @@ int command_line(int argc, char **argv)
             }
         }
         journal.describe();
+        files.describe();
         fmt::print("{}\n", app.help());
         return finish(kOk);
     } catch (const CLI::ParseError &error) {
@@ -406,7 +410,10 @@ int command_line(int argc, char **argv)
     if (journal.parsed()) {
         return run([&] { return journal.run(); }, journal.name(), journal.json());
     }
-    print_error("a command is needed: demo, journal, probe, copy or bench");
+    if (files.parsed()) {
+        return run([&] { return files.run(); }, files.name(), files.json());
+    }
+    print_error("a command is needed: demo, journal, put, sync, probe, copy or bench");
     fmt::print(stderr, "Try 'fsys --help'.\n");
     return kUsage;
 }
