@@ -83,8 +83,7 @@ int fsys_append(fsys *handle, const char *path, const void *data, size_t length,
 }
 
 int fsys_read_file(fsys *handle, const char *path, uint64_t max_bytes,
-                   const fsys_path_options *options, void **ret_data,
-                   size_t *ret_length) noexcept {
+                   const fsys_path_options *options, void **ret_data, size_t *ret_length) noexcept {
     return with_options(handle, options, FSYS_PATH_NOFOLLOW,
                         path != nullptr && ret_data != nullptr && ret_length != nullptr,
                         [&](const Call &call, files::PathSettings &settings) -> int {
@@ -134,12 +133,11 @@ int fsys_rmdir(fsys *handle, const char *path, const fsys_path_options *options)
 }
 
 int fsys_sync_path(fsys *handle, const char *path, const fsys_path_options *options) noexcept {
-    return with_options(handle, options,
-                        FSYS_PATH_SYNC_PARENT | FSYS_PATH_FILE_SYSTEM | FSYS_PATH_NOFOLLOW,
-                        path != nullptr,
-                        [&](const Call &call, files::PathSettings &settings) -> int {
-                            return files::sync_path(call.engine().sys, settings, path);
-                        });
+    return with_options(
+        handle, options, FSYS_PATH_SYNC_PARENT | FSYS_PATH_FILE_SYSTEM | FSYS_PATH_NOFOLLOW,
+        path != nullptr, [&](const Call &call, files::PathSettings &settings) -> int {
+            return files::sync_path(call.engine().sys, settings, path);
+        });
 }
 
 int fsys_sweep(fsys *handle, const char *path, uint64_t min_age_ns,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //
-// Entry points that change an open file's length or allocation, or give advice on it. Any thread, on
-// the calling thread; they own nothing.
+// Entry points that change an open file's length or allocation, or give advice on it. Any thread,
+// on the calling thread; they own nothing.
 
 #include <fcntl.h>
 
@@ -96,8 +96,8 @@ int write_zeros(Engine &engine, Target &target, std::uint64_t offset, std::uint6
         if (code != 0) {
             return code;
         }
-        const Outcome out = engine.execute(&target, FSYS_OP_WRITE, 0, zeros.get(), nullptr, 0, piece,
-                                           offset, 0);
+        const Outcome out =
+            engine.execute(&target, FSYS_OP_WRITE, 0, zeros.get(), nullptr, 0, piece, offset, 0);
         if (out.result < 0) {
             return static_cast<int>(out.result);
         }
@@ -127,8 +127,8 @@ int fsys_preallocate(fsys_file *file, uint64_t offset, uint64_t length, uint32_t
         const int code = check_range(offset, length);
         return code != 0 ? code
                          : fallocate(engine, target,
-                                     (flags & FSYS_KEEP_SIZE) != 0 ? FALLOC_FL_KEEP_SIZE : 0, offset,
-                                     length);
+                                     (flags & FSYS_KEEP_SIZE) != 0 ? FALLOC_FL_KEEP_SIZE : 0,
+                                     offset, length);
     });
 }
 
@@ -153,15 +153,15 @@ int fsys_zero_range(fsys_file *file, uint64_t offset, uint64_t length, uint32_t 
             return code;
         }
         const bool keep_size = (flags & FSYS_KEEP_SIZE) != 0;
-        code = fallocate(engine, target,
-                         FALLOC_FL_ZERO_RANGE | (keep_size ? FALLOC_FL_KEEP_SIZE : 0), offset,
-                         length);
+        code =
+            fallocate(engine, target, FALLOC_FL_ZERO_RANGE | (keep_size ? FALLOC_FL_KEEP_SIZE : 0),
+                      offset, length);
         if (code != -EOPNOTSUPP) {
             return code;
         }
         std::uint64_t end = offset + length;
         if (keep_size) {
-            struct stat st{};
+            struct stat st {};
             code = engine.sys.fstat(target.fd, &st);
             if (code < 0) {
                 return code;
@@ -198,8 +198,8 @@ int fsys_advise(fsys_file *file, uint64_t offset, uint64_t length, uint32_t advi
             return FSYS_E_BAD_FLAG;
         }
         const int code = check_range(offset, length);
-        return code != 0 ? code
-                         : call.engine().sys.advise(call.target()->fd, offset, length,
-                                                    kAdvice[advice]);
+        return code != 0
+                   ? code
+                   : call.engine().sys.advise(call.target()->fd, offset, length, kAdvice[advice]);
     });
 }

@@ -17,7 +17,8 @@ namespace libfsys {
 int configure(const fsys_replace_options &o, std::uint32_t allowed, std::uint32_t keep_otherwise,
               files::ReplaceSettings &settings, Detail &detail) {
     if ((o.flags & ~allowed) != 0) {
-        return detail.say(FSYS_E_BAD_FLAG, "flags 0x%x do not belong to this call", o.flags & ~allowed);
+        return detail.say(FSYS_E_BAD_FLAG, "flags 0x%x do not belong to this call",
+                          o.flags & ~allowed);
     }
     if (o.durability > FSYS_DURABILITY_DEVICE) {
         return detail.say(FSYS_E_BAD_FLAG, "unknown durability %u", o.durability);
@@ -91,8 +92,8 @@ int with_options(fsys *handle, const fsys_replace_options *options, std::uint32_
 int no_path(Detail &detail) { return detail.say(-EINVAL, "a path, or its bytes, is NULL"); }
 
 TaskResult run_replace(Engine &engine, const Start &start, const files::ReplaceSettings &settings,
-                       Detail detail, const std::string &path, const void *data,
-                       std::size_t length, fsys_file_report *ret_report) {
+                       Detail detail, const std::string &path, const void *data, std::size_t length,
+                       fsys_file_report *ret_report) {
     files::Replacement replacement(engine.sys, settings, detail);
     int code = replacement.begin(start.where(), path);
     code = code < 0 ? code : replacement.write(data, length);
@@ -243,14 +244,14 @@ int fsys_replace_commit(fsys_replacement *replacement, fsys_file_report *ret_rep
     if (code != 0) {
         return code;
     }
-    return take_replacement(
-        replacement, [&](const Call &, std::unique_ptr<files::Replacement> &held) -> int {
-            if (held->failed()) {
-                return FSYS_E_POISONED;
-            }
-            const std::unique_ptr<files::Replacement> mine = std::move(held);
-            return run_commit(*mine, ret_report).code;
-        });
+    return take_replacement(replacement,
+                            [&](const Call &, std::unique_ptr<files::Replacement> &held) -> int {
+                                if (held->failed()) {
+                                    return FSYS_E_POISONED;
+                                }
+                                const std::unique_ptr<files::Replacement> mine = std::move(held);
+                                return run_commit(*mine, ret_report).code;
+                            });
 }
 
 int fsys_submit_replace_commit(fsys_replacement *replacement, fsys_file_report *ret_report,
@@ -276,11 +277,11 @@ int fsys_submit_replace_commit(fsys_replacement *replacement, fsys_file_report *
 }
 
 int fsys_replace_abort(fsys_replacement *replacement) noexcept {
-    return take_replacement(
-        replacement, [](const Call &, std::unique_ptr<files::Replacement> &held) -> int {
-            const std::unique_ptr<files::Replacement> mine = std::move(held);
-            return mine->abort();
-        });
+    return take_replacement(replacement,
+                            [](const Call &, std::unique_ptr<files::Replacement> &held) -> int {
+                                const std::unique_ptr<files::Replacement> mine = std::move(held);
+                                return mine->abort();
+                            });
 }
 
 int fsys_batch(fsys *handle, fsys_batch_item *items, uint32_t count,
@@ -307,13 +308,13 @@ int fsys_submit_batch(fsys *handle, fsys_batch_item *items, uint32_t count,
             if (code != 0) {
                 return code;
             }
-            return submit_task(call, std::move(start), user_data, ret_op,
-                               [&engine = call.engine(), settings, detail, items,
-                                count](const Start &place) -> TaskResult {
-                                   return {files::run_batch(engine, place.where(), settings, detail,
-                                                            items, count),
-                                           FSYS_FILE_STEP_NONE};
-                               });
+            return submit_task(
+                call, std::move(start), user_data, ret_op,
+                [&engine = call.engine(), settings, detail, items,
+                 count](const Start &place) -> TaskResult {
+                    return {files::run_batch(engine, place.where(), settings, detail, items, count),
+                            FSYS_FILE_STEP_NONE};
+                });
         });
 }
 
@@ -334,23 +335,22 @@ int fsys_copy(fsys *handle, const char *from, const char *to, const fsys_replace
                 }
                 return code;
             };
-            Fd source(sys, files::open_at(sys, start.where(), from, O_RDONLY | O_NONBLOCK | O_NOCTTY,
-                                          0));
-            struct stat st{};
+            Fd source(
+                sys, files::open_at(sys, start.where(), from, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0));
+            struct stat st {};
             int code = source ? sys.fstat(source.get(), &st) : source.get();
             if (code == 0 && !S_ISREG(st.st_mode)) {
                 code = S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL;
             }
             if (code < 0) {
                 report.step = FSYS_FILE_STEP_INSPECT;
-                return done(detail.say(code, "copying '%s': opening it: %s", from,
-                                       fsys_strerror(code)));
+                return done(
+                    detail.say(code, "copying '%s': opening it: %s", from, fsys_strerror(code)));
             }
             files::Replacement replacement(sys, settings, detail);
             replacement.keep_from(std::move(source), st);
             code = replacement.begin(start.where(), to);
-            code = code < 0 ? code
-                            : replacement.copy((settings.flags & FSYS_REPLACE_REFLINK) != 0);
+            code = code < 0 ? code : replacement.copy((settings.flags & FSYS_REPLACE_REFLINK) != 0);
             code = code < 0 ? code : replacement.commit();
             report = replacement.report();
             return done(code);

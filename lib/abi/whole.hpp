@@ -14,8 +14,8 @@
 
 namespace libfsys {
 
-// The start of paths: a directory that is open on the same handle, the handle's root, or the working
-// directory. Keeps that directory open; a task that outlives the call takes it over.
+// The start of paths: a directory that is open on the same handle, the handle's root, or the
+// working directory. Keeps that directory open; a task that outlives the call takes it over.
 class Start {
 public:
     Start(const Call &call, const fsys_file *dir) : engine_(call.engine()), shard_(call.shard()) {
@@ -25,7 +25,9 @@ public:
         }
     }
     Start(Start &&other) noexcept
-        : engine_(other.engine_), shard_(other.shard_), code_(other.code_),
+        : engine_(other.engine_),
+          shard_(other.shard_),
+          code_(other.code_),
           target_(std::exchange(other.target_, nullptr)) {}
     Start &operator=(Start &&) = delete;
     ~Start() {
@@ -35,7 +37,7 @@ public:
     }
     int code() const { return code_; }
     files::Where where() const {
-        return target_ != nullptr       ? files::Where{target_->fd, true}
+        return target_ != nullptr     ? files::Where{target_->fd, true}
                : engine_.root_fd >= 0 ? files::Where{engine_.root_fd, true}
                                       : files::Where{AT_FDCWD, false};
     }
@@ -56,8 +58,8 @@ inline std::uint32_t durability_of(std::uint32_t asked) {
     return asked == FSYS_DURABILITY_DEFAULT ? FSYS_DURABILITY_FULL : asked;
 }
 
-// Runs `body(Start &)`, which returns a code and the step that failed, on a pool thread, and ends an
-// op with it.
+// Runs `body(Start &)`, which returns a code and the step that failed, on a pool thread, and ends
+// an op with it.
 struct TaskResult {
     int code;
     std::uint32_t step;  // FSYS_FILE_STEP_*

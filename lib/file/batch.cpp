@@ -54,7 +54,8 @@ private:
         for (std::size_t i = from; i < to; ++i) {
             Target *target = to - from > 1 ? engine_.targets.allocate() : nullptr;
             if (target == nullptr) {
-                results[i] = data_only[i] ? engine_.sys.fdatasync(fds[i]) : engine_.sys.fsync(fds[i]);
+                results[i] =
+                    data_only[i] ? engine_.sys.fdatasync(fds[i]) : engine_.sys.fsync(fds[i]);
                 continue;
             }
             TargetFacts facts;
@@ -77,8 +78,8 @@ private:
             for (std::size_t i = accepted; i < requests.size(); ++i) {
                 TargetTable::acquire(*entries[i].target, entries[i].generation, current_shard());
             }
-            const int n = engine_.submit_many(requests.data() + accepted, left,
-                                              ops.data() + accepted);
+            const int n =
+                engine_.submit_many(requests.data() + accepted, left, ops.data() + accepted);
             const std::size_t taken = n > 0 ? static_cast<std::size_t>(n) : 0;
             for (std::size_t i = accepted + taken; i < requests.size(); ++i) {
                 engine_.release_user(*entries[i].target, current_shard());
@@ -97,11 +98,11 @@ private:
             // What was not accepted is synced here; not so after a failure of the engine, which may
             // still be at it.
             results[entries[i].index] =
-                i < accepted            ? static_cast<int>(done[i].result)
-                : refused == -EAGAIN    ? (data_only[entries[i].index]
-                                               ? engine_.sys.fdatasync(fds[entries[i].index])
-                                               : engine_.sys.fsync(fds[entries[i].index]))
-                                        : refused;
+                i < accepted ? static_cast<int>(done[i].result)
+                : refused == -EAGAIN
+                    ? (data_only[entries[i].index] ? engine_.sys.fdatasync(fds[entries[i].index])
+                                                   : engine_.sys.fsync(fds[entries[i].index]))
+                    : refused;
             engine_.forget_file(*entries[i].target, entries[i].generation);
         }
     }
@@ -156,8 +157,9 @@ private:
 
     int prepare(fsys_batch_item &item, Item &work) {
         if (item.verb == FSYS_BATCH_UNLINK) {
-            const int code = open_parent(engine_.sys, where_, item.path, !settings_.syncs_directory(),
-                                         false, work.directory, work.leaf);
+            const int code =
+                open_parent(engine_.sys, where_, item.path, !settings_.syncs_directory(), false,
+                            work.directory, work.leaf);
             if (code < 0) {
                 detail().say(code, "removing '%s': opening its directory: %s", item.path,
                              fsys_strerror(code));
@@ -225,11 +227,12 @@ private:
                 items[i].visible = code == 0;
                 note(items[i], code, FSYS_FILE_STEP_RENAME);
             }
-            if (items[i].step != FSYS_FILE_STEP_NONE && (settings_.flags & FSYS_REPLACE_STOP) != 0) {
+            if (items[i].step != FSYS_FILE_STEP_NONE &&
+                (settings_.flags & FSYS_REPLACE_STOP) != 0) {
                 // What is behind it must not happen; its temporary files go with the work.
                 for (std::uint32_t j = i + 1; j < end; ++j) {
-                    items[j].result = items[j].step == FSYS_FILE_STEP_NONE ? -ECANCELED
-                                                                           : items[j].result;
+                    items[j].result =
+                        items[j].step == FSYS_FILE_STEP_NONE ? -ECANCELED : items[j].result;
                 }
                 end = i + 1;
             }
@@ -237,9 +240,9 @@ private:
     }
 
     const Directory *directory_of(const Item &item) const {
-        return item.replacement        ? &item.replacement->directory()
-               : item.directory.fd     ? &item.directory
-                                       : nullptr;
+        return item.replacement    ? &item.replacement->directory()
+               : item.directory.fd ? &item.directory
+                                   : nullptr;
     }
 
     void sync_directories(fsys_batch_item *items, std::vector<Item> &work, std::uint32_t end) {
@@ -255,8 +258,8 @@ private:
             if (directory == nullptr || items[i].visible == 0) {
                 continue;
             }
-            const auto [at, fresh] = places.try_emplace({directory->device, directory->inode},
-                                                        fds.size());
+            const auto [at, fresh] =
+                places.try_emplace({directory->device, directory->inode}, fds.size());
             if (fresh) {
                 fds.push_back(directory->fd.get());
             }
@@ -273,7 +276,8 @@ private:
             const bool device = flush_failed_.count(fds[place[i]]) != 0;
             if (work[i].replacement && !device) {
                 work[i].replacement->say_to(detail());
-                note(items[i], *work[i].replacement, work[i].replacement->note_directory_sync(code));
+                note(items[i], *work[i].replacement,
+                     work[i].replacement->note_directory_sync(code));
             } else {
                 if (code < 0) {
                     detail().say(code, "%s '%s': %s: %s (the change is visible)",
@@ -281,8 +285,8 @@ private:
                                  device ? "flushing the device" : "syncing its directory",
                                  fsys_strerror(code));
                 }
-                note(items[i], code, device ? FSYS_FILE_STEP_SYNC_DEVICE
-                                            : FSYS_FILE_STEP_SYNC_DIRECTORY);
+                note(items[i], code,
+                     device ? FSYS_FILE_STEP_SYNC_DEVICE : FSYS_FILE_STEP_SYNC_DIRECTORY);
             }
         }
     }

@@ -8,8 +8,8 @@
 
 namespace libfsys::files {
 
-// fsys_batch(), items checked. Any thread; it executes its own syncs, so that it may also run on the
-// last free pool thread.
+// fsys_batch(), items checked. Any thread; it executes its own syncs, so that it may also run on
+// the last free pool thread.
 int run_batch(Engine &engine, const Where &where, const ReplaceSettings &settings, Detail detail,
               fsys_batch_item *items, std::uint32_t count);
 

@@ -132,13 +132,13 @@ int read_file(Syscalls &sys, PathSettings &settings, const std::string &path,
         return settings.detail.say(code, "reading '%s': %s: %s", path.c_str(), step,
                                    fsys_strerror(code));
     };
-    const Fd file(sys, open_at(sys, settings.where, path.c_str(),
-                               O_RDONLY | kQuiet |
-                                   (settings.has(FSYS_PATH_NOFOLLOW) ? O_NOFOLLOW : 0), 0));
+    const Fd file(
+        sys, open_at(sys, settings.where, path.c_str(),
+                     O_RDONLY | kQuiet | (settings.has(FSYS_PATH_NOFOLLOW) ? O_NOFOLLOW : 0), 0));
     if (!file) {
         return fail(file.get(), "opening it");
     }
-    struct stat st{};
+    struct stat st {};
     int code = sys.fstat(file.get(), &st);
     if (code < 0) {
         return fail(code, "looking at it");
@@ -146,8 +146,8 @@ int read_file(Syscalls &sys, PathSettings &settings, const std::string &path,
     if (!S_ISREG(st.st_mode)) {
         return fail(S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL, "it is no regular file");
     }
-    const std::uint64_t most = max_bytes == 0 ? SIZE_MAX / 2 : std::min<std::uint64_t>(max_bytes,
-                                                                                      SIZE_MAX / 2);
+    const std::uint64_t most =
+        max_bytes == 0 ? SIZE_MAX / 2 : std::min<std::uint64_t>(max_bytes, SIZE_MAX / 2);
     const auto size = static_cast<std::uint64_t>(st.st_size);
     if (size > most) {
         return fail(-EFBIG, "its length");
@@ -211,18 +211,18 @@ int sweep(Syscalls &sys, PathSettings &settings, const std::string &path, std::u
         if (!is_temp_name(name)) {
             continue;
         }
-        struct stat st{};
+        struct stat st {};
         code = sys.stat_at(directory.fd.get(), name.c_str(), &st);
         // The change time: unlike the modification time nobody can set it back.
         if (code < 0 || !S_ISREG(st.st_mode) ||
-            ns(now) - ns(st.st_ctim) < static_cast<std::int64_t>(std::min<std::uint64_t>(
-                                           age, INT64_MAX))) {
+            ns(now) - ns(st.st_ctim) <
+                static_cast<std::int64_t>(std::min<std::uint64_t>(age, INT64_MAX))) {
             continue;
         }
-        const Fd file(sys, sys.open(directory.fd.get(), name.c_str(), O_RDWR | O_NOFOLLOW | kQuiet,
-                                    0));
+        const Fd file(sys,
+                      sys.open(directory.fd.get(), name.c_str(), O_RDWR | O_NOFOLLOW | kQuiet, 0));
         code = file.get();
-        struct stat opened{};
+        struct stat opened {};
         if (file) {
             code = sys.lock_exclusive(file.get());
             if (code == -EAGAIN) {

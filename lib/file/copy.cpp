@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //
-// Filling a new file with another one's bytes: shared if the file system can, copied by the kernel if
-// it will, else read and written. Holes stay holes. One thread at a time per replacement.
+// Filling a new file with another one's bytes: shared if the file system can, copied by the kernel
+// if it will, else read and written. Holes stay holes. One thread at a time per replacement.
 
 #include <unistd.h>
 
@@ -29,7 +29,7 @@ int Replacement::copy(bool share_only) {
     const auto size = static_cast<std::uint64_t>(source_st_.st_size);
     const int shared = sys_.clone(source_.get(), temp_.get());
     if (shared == 0) {
-        struct stat now{};
+        struct stat now {};
         const int code = sys_.fstat(temp_.get(), &now);
         report_.method = FSYS_COPY_REFLINK;
         report_.bytes = length_ = static_cast<std::uint64_t>(now.st_size);
@@ -59,8 +59,8 @@ int Replacement::copy_ranges(std::uint64_t size) {
         if (data == -ENXIO) {
             break;  // a hole up to the end
         }
-        std::int64_t hole = data < 0 ? data : sys_.seek(source_.get(), static_cast<std::uint64_t>(data),
-                                                        SEEK_HOLE);
+        std::int64_t hole =
+            data < 0 ? data : sys_.seek(source_.get(), static_cast<std::uint64_t>(data), SEEK_HOLE);
         if (data == -EINVAL || hole == -EINVAL) {
             data = static_cast<std::int64_t>(at);  // the file system does not tell
             hole = static_cast<std::int64_t>(size);
@@ -73,9 +73,9 @@ int Replacement::copy_ranges(std::uint64_t size) {
         const std::uint64_t end = std::min(static_cast<std::uint64_t>(hole), size);
         while (at < end && !ended) {
             if (report_.method == FSYS_COPY_KERNEL) {
-                const ssize_t n = sys_.copy_range(
-                    source_.get(), at, temp_.get(), at,
-                    static_cast<std::size_t>(std::min(end - at, kMostRange)));
+                const ssize_t n =
+                    sys_.copy_range(source_.get(), at, temp_.get(), at,
+                                    static_cast<std::size_t>(std::min(end - at, kMostRange)));
                 if (n > 0) {
                     at += static_cast<std::uint64_t>(n);
                     continue;
@@ -107,7 +107,8 @@ int Replacement::copy_bytes(std::uint64_t &at, std::uint64_t end, bool to_the_en
     std::vector<unsigned char> buffer(kPiece);
     while (to_the_end || at < end) {
         const std::size_t want =
-            to_the_end ? kPiece : static_cast<std::size_t>(std::min<std::uint64_t>(end - at, kPiece));
+            to_the_end ? kPiece
+                       : static_cast<std::size_t>(std::min<std::uint64_t>(end - at, kPiece));
         std::size_t got = 0;
         int code = read_fully(sys_, source_.get(), buffer.data(), want, at, got);
         if (code < 0) {

@@ -3,8 +3,8 @@
 // Metadata of a replaced file. Any thread; owns nothing.
 //
 // The order matters: chown clears set-id bits and file capabilities, so owner comes first; an ACL
-// sets the group bits of the mode to its mask, and chmod sets the mask to the group bits, so ACL and
-// then mode agree; times come last, since nothing that follows may touch them.
+// sets the group bits of the mode to its mask, and chmod sets the mask to the group bits, so ACL
+// and then mode agree; times come last, since nothing that follows may touch them.
 
 #include "file/keep.hpp"
 
@@ -76,7 +76,7 @@ int group_bits_of_acl(const std::string &acl) {
 
 int keep_metadata(Syscalls &sys, const KeepPolicy &policy, int from, const struct stat &st, int to,
                   std::uint32_t &not_kept, bool &changed, std::string &what) {
-    struct stat now{};
+    struct stat now {};
     what = "looking at the new file";
     int code = sys.fstat(to, &now);
     if (code < 0) {
@@ -98,7 +98,8 @@ int keep_metadata(Syscalls &sys, const KeepPolicy &policy, int from, const struc
         changed = true;
         code = sys.set_owner(to, st.st_uid, st.st_gid);
         if (code < 0) {
-            // The group alone, which its members may give. Set-id bits would now mean somebody else.
+            // The group alone, which its members may give. Set-id bits would now mean somebody
+            // else.
             if (is_refusal(code) && now.st_gid != st.st_gid && policy.try_owner) {
                 sys.set_owner(to, static_cast<uid_t>(-1), st.st_gid);
             }

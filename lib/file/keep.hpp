@@ -21,8 +21,8 @@ struct KeepPolicy {
 // The bits behind an fsys_replace_options::keep. `otherwise` is what DEFAULT means.
 KeepPolicy keep_policy(std::uint32_t keep, std::uint32_t flags, std::uint32_t otherwise);
 
-// Puts the metadata of `from` (an open descriptor, O_PATH will do, and its stat) on `to`. Nothing is
-// made durable. `changed` tells whether anything was set, `what` names what a failure was about.
+// Puts the metadata of `from` (an open descriptor, O_PATH will do, and its stat) on `to`. Nothing
+// is made durable. `changed` tells whether anything was set, `what` names what a failure was about.
 int keep_metadata(Syscalls &sys, const KeepPolicy &policy, int from, const struct stat &st, int to,
                   std::uint32_t &not_kept, bool &changed, std::string &what);
 

@@ -25,8 +25,8 @@ public:
     }
     int parent(const std::string &path, bool slash_allowed, Directory &directory,
                std::string &leaf) {
-        const int code = open_parent(sys_, settings_.where, path, !settings_.syncs(),
-                                     slash_allowed, directory, leaf);
+        const int code = open_parent(sys_, settings_.where, path, !settings_.syncs(), slash_allowed,
+                                     directory, leaf);
         return code < 0 ? fail(code, "opening its directory") : 0;
     }
     int sync_directory(const Directory &directory) {
@@ -46,7 +46,7 @@ public:
         if (!settings_.syncs()) {
             return 0;
         }
-        struct stat st{};
+        struct stat st {};
         int code = sys_.stat_at(directory.fd.get(), leaf.c_str(), &st);
         if (code < 0) {
             return fail(code, "looking at it");
@@ -83,7 +83,8 @@ int remove(Syscalls &sys, PathSettings &settings, const std::string &path, bool 
     }
     code = directory_wanted ? sys.rmdir(directory.fd.get(), leaf.c_str())
                             : sys.unlink(directory.fd.get(), leaf.c_str());
-    // Missing: perhaps since a moment, by somebody who did not sync. The promise is that it is gone.
+    // Missing: perhaps since a moment, by somebody who did not sync. The promise is that it is
+    // gone.
     if (code < 0 && !(code == -ENOENT && settings.has(FSYS_PATH_MISSING_OK))) {
         return verb.fail(code, "removing the name");
     }
@@ -178,8 +179,9 @@ int make_one(Syscalls &sys, PathSettings &settings, Verb &verb, const std::strin
     if (code == -EEXIST && settings.has(FSYS_PATH_PARENTS)) {
         // A symbolic link to a directory is fine too, as with mkdir(1).
         const Fd there(sys, open_at(sys, settings.where, path.c_str(), O_PATH | O_DIRECTORY, 0));
-        return there ? 1 : verb.fail(there.get() == -ENOTDIR ? -EEXIST : there.get(),
-                                     ("'" + path + "' is there").c_str());
+        return there ? 1
+                     : verb.fail(there.get() == -ENOTDIR ? -EEXIST : there.get(),
+                                 ("'" + path + "' is there").c_str());
     }
     if (code < 0) {
         return verb.fail(code, ("making '" + path + "'").c_str());
@@ -187,8 +189,8 @@ int make_one(Syscalls &sys, PathSettings &settings, Verb &verb, const std::strin
     if (!settings.syncs()) {
         return 0;
     }
-    const Fd made(sys, sys.open(parent.fd.get(), leaf.c_str(),
-                                O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0));
+    const Fd made(sys,
+                  sys.open(parent.fd.get(), leaf.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0));
     // A mode without read permission: the parent's sync has to do.
     if (!made && made.get() != -EACCES) {
         return verb.fail(made.get(), "opening it to sync it");
@@ -257,8 +259,8 @@ int sync_path(Syscalls &sys, PathSettings &settings, const std::string &path) {
     int code = settings.has(FSYS_PATH_FILE_SYSTEM) ? sys.sync_file_system(file.get())
                                                    : sync_fd(sys, file.get(), settings.durability);
     if (code < 0) {
-        return verb.fail(code, settings.has(FSYS_PATH_FILE_SYSTEM) ? "syncing its file system"
-                                                                   : "syncing it");
+        return verb.fail(
+            code, settings.has(FSYS_PATH_FILE_SYSTEM) ? "syncing its file system" : "syncing it");
     }
     if (settings.has(FSYS_PATH_SYNC_PARENT)) {
         Directory directory;

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //
-// Replacing a file. Entered by the caller's thread, or by a pool thread for a submit; one thread at a
-// time per object, which owns the temporary file and its descriptor.
+// Replacing a file. Entered by the caller's thread, or by a pool thread for a submit; one thread at
+// a time per object, which owns the temporary file and its descriptor.
 //
 // O_TMPFILE would leave no name behind after a crash, but linkat(2) cannot take the place of a name
 // that exists, so a temporary name would be needed all the same just before the rename, and several
-// file systems have no O_TMPFILE. The named temporary file is locked while it is written, which tells
-// a sweep that somebody still works on it.
+// file systems have no O_TMPFILE. The named temporary file is locked while it is written, which
+// tells a sweep that somebody still works on it.
 
 #include "file/replace.hpp"
 
@@ -53,8 +53,7 @@ bool is_temp_name(const std::string &name) {
     const std::size_t prefix = std::strlen(kTempPrefix);
     const std::size_t dot = name.rfind('.');
     return name.compare(0, prefix, kTempPrefix) == 0 && dot != std::string::npos && dot > prefix &&
-           name.size() - dot - 1 == 16 &&
-           name.find_first_not_of("0123456789", prefix) == dot &&
+           name.size() - dot - 1 == 16 && name.find_first_not_of("0123456789", prefix) == dot &&
            name.find_first_not_of("0123456789abcdef", dot + 1) == std::string::npos;
 }
 
@@ -73,8 +72,9 @@ int Replacement::fail(int code, std::uint32_t step, const char *what) {
         return detail_.say(code, "replacing '%s': %s: %s (and removing the temporary file %s: %s)",
                            path_.c_str(), what, reason, temp.c_str(), fsys_strerror(removed));
     }
-    return detail_.say(code, "replacing '%s': %s: %s%s", path_.c_str(), what, reason,
-                       report_.visible != 0 ? " (the new file is visible, perhaps not durable)" : "");
+    return detail_.say(
+        code, "replacing '%s': %s: %s%s", path_.c_str(), what, reason,
+        report_.visible != 0 ? " (the new file is visible, perhaps not durable)" : "");
 }
 
 int Replacement::begin(const Where &where, const std::string &path) {

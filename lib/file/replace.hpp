@@ -33,8 +33,8 @@ struct ReplaceSettings {
 };
 
 // The steps are called in the order in which they stand here. Each returns 0 or a code, with step
-// and sentence noted; after a failure, or when it is dropped, the temporary file is removed unless it
-// has its name already. One thread at a time.
+// and sentence noted; after a failure, or when it is dropped, the temporary file is removed unless
+// it has its name already. One thread at a time.
 class Replacement {
 public:
     Replacement(Syscalls &sys, const ReplaceSettings &settings, Detail detail)
@@ -67,8 +67,9 @@ public:
     // Where later sentences go.
     void say_to(Detail detail) { detail_ = detail; }
     // Notes the outcome of what was done from outside.
-    int note_sync(int code) { return code < 0 ? fail(code, FSYS_FILE_STEP_SYNC, "syncing the new file")
-                                              : 0; }
+    int note_sync(int code) {
+        return code < 0 ? fail(code, FSYS_FILE_STEP_SYNC, "syncing the new file") : 0;
+    }
     int note_directory_sync(int code);
     const Directory &directory() const { return found_.directory; }
     const fsys_file_report &report() const { return report_; }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //
 // Listing. Each directory is read whole and closed; the next one is opened by its path from the
-// start, beneath it and through no symbolic link, so that nobody can lead the walk out of the tree by
-// swapping a directory for a link.
+// start, beneath it and through no symbolic link, so that nobody can lead the walk out of the tree
+// by swapping a directory for a link.
 
 #include "file/scan.hpp"
 
@@ -17,18 +17,18 @@ namespace libfsys::files {
 int Scan::begin(PathSettings &settings, const std::string &path) {
     int code = open_directory(sys_, settings.where, path, false, top_);
     code = code < 0 ? code : enter("", ".");
-    return code < 0 ? settings.detail.say(code, "scanning '%s': %s", path.c_str(),
-                                          fsys_strerror(code))
-                    : 0;
+    return code < 0
+               ? settings.detail.say(code, "scanning '%s': %s", path.c_str(), fsys_strerror(code))
+               : 0;
 }
 
 int Scan::enter(const std::string &prefix, const char *path) {
-    const Fd directory(sys_, sys_.open_beneath(top_.fd.get(), path,
-                                               O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0));
+    const Fd directory(
+        sys_, sys_.open_beneath(top_.fd.get(), path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0));
     if (!directory) {
         return directory.get();
     }
-    struct stat st{};
+    struct stat st {};
     int code = sys_.fstat(directory.get(), &st);
     if (code < 0) {
         return code;
@@ -70,9 +70,10 @@ int Scan::next(fsys_scan_entry &entry) {
         level.names.pop_back();
         entry.path = path_.c_str();
         entry.depth = static_cast<std::uint32_t>(levels_.size() - 1);
-        struct stat st{};
+        struct stat st {};
         // By its directory, for the walk to the last name must not follow links either.
-        const Fd node(sys_, sys_.open_beneath(top_.fd.get(), path_.c_str(), O_PATH | O_NOFOLLOW, 0));
+        const Fd node(sys_,
+                      sys_.open_beneath(top_.fd.get(), path_.c_str(), O_PATH | O_NOFOLLOW, 0));
         const int code = !node ? node.get() : sys_.fstat(node.get(), &st);
         if (code == -ENOENT) {
             continue;

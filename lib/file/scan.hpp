@@ -10,7 +10,8 @@
 
 namespace libfsys::files {
 
-// One thread at a time. Holds one descriptor, of the directory where it began, however deep the tree.
+// One thread at a time. Holds one descriptor, of the directory where it began, however deep the
+// tree.
 class Scan {
 public:
     Scan(Syscalls &sys, std::uint32_t flags) : sys_(sys), flags_(flags) {}
@@ -33,8 +34,8 @@ private:
     const std::uint32_t flags_;
     Directory top_;
     std::vector<Level> levels_;
-    std::string path_;     // of the last entry
-    bool enter_ = false;   // it is a directory whose names come next
+    std::string path_;    // of the last entry
+    bool enter_ = false;  // it is a directory whose names come next
 };
 
 }  // namespace libfsys::files

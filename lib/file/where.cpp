@@ -26,7 +26,7 @@ int open_directory(Syscalls &sys, const Where &where, const std::string &path, b
     }
     ret.fd = Fd(sys, fd);
     ret.path = path;
-    struct stat st{};
+    struct stat st {};
     const int code = sys.fstat(fd, &st);
     if (code < 0) {
         ret.fd.reset();
@@ -70,7 +70,7 @@ int find_file(Syscalls &sys, const Where &where, const std::string &path, bool n
               bool names_only, Found &ret, bool &at_directory) {
     constexpr int kMostLinks = 40;  // as the kernel: path_resolution(7)
     std::string at = path;
-    struct stat leads_to{};
+    struct stat leads_to {};
     bool followed = false;
     bool leads_somewhere = false;
     for (int links = 0;; ++links) {
@@ -114,9 +114,9 @@ int find_file(Syscalls &sys, const Where &where, const std::string &path, bool n
         }
         at = !text.empty() && text[0] == '/' ? text : split(at).directory + "/" + text;
     }
-    if (followed && (leads_somewhere != ret.exists ||
-                     (ret.exists && (leads_to.st_dev != ret.st.st_dev ||
-                                     leads_to.st_ino != ret.st.st_ino)))) {
+    if (followed &&
+        (leads_somewhere != ret.exists ||
+         (ret.exists && (leads_to.st_dev != ret.st.st_dev || leads_to.st_ino != ret.st.st_ino)))) {
         return -ELOOP;  // changed meanwhile, or one of /proc's links that are no paths
     }
     if (ret.exists && !S_ISREG(ret.st.st_mode)) {

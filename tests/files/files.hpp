@@ -31,7 +31,7 @@ inline void put(const std::string &path, const std::string &text, mode_t mode = 
     REQUIRE(::chmod(path.c_str(), mode) == 0);
 }
 inline mode_t mode_of(const std::string &path) {
-    struct stat st{};
+    struct stat st {};
     REQUIRE(::lstat(path.c_str(), &st) == 0);
     return st.st_mode & 07777;
 }

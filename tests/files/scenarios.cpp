@@ -16,8 +16,10 @@ std::string old_or_new(sim::Disk &disk, const std::string &path, const std::stri
     if (text == fresh || (!done && text == old)) {
         return "";
     }
-    return path + (text == old ? " is old" : text == "(missing)" ? " is missing"
-                                                                 : " is neither old nor new: ") +
+    return path +
+           (text == old           ? " is old"
+            : text == "(missing)" ? " is missing"
+                                  : " is neither old nor new: ") +
            (text == old || text == "(missing)" ? "" : std::to_string(text.size()) + " bytes");
 }
 
@@ -58,7 +60,8 @@ int on_file(fsys *handle, const char *path, Change &&change) {
 
 std::vector<Scenario> make() {
     std::vector<Scenario> all;
-    all.push_back({"replace", one_file,
+    all.push_back({"replace",
+                   one_file,
                    [](fsys *handle, std::uint32_t durability) {
                        ReplaceOptions options;
                        return replace(handle, "a/f", kNew, &with(options, durability));
@@ -66,9 +69,9 @@ std::vector<Scenario> make() {
                    [](sim::Disk &disk, bool done) {
                        const std::string wrong = old_or_new(disk, "a/f", kOld, kNew, done);
                        // The mode is kept before the sync, so a new file never shows another.
-                       return !wrong.empty()              ? wrong
+                       return !wrong.empty()             ? wrong
                               : disk.mode("a/f") != 0640 ? std::string("the mode is not kept")
-                                                          : "";
+                                                         : "";
                    },
                    {}});
     all.push_back({"replace, all metadata kept",
@@ -87,7 +90,7 @@ std::vector<Scenario> make() {
                    [](sim::Disk &disk, bool done) {
                        std::string wrong = old_or_new(disk, "a/f", kOld, kNew, done);
                        std::string value;
-                       struct stat st{};
+                       struct stat st {};
                        const int fd = disk.open(AT_FDCWD, "a/f", O_RDWR, 0);
                        disk.fstat(fd, &st);
                        if (wrong.empty() && (disk.get_attribute(fd, "user.note", value) != 0 ||
@@ -97,7 +100,8 @@ std::vector<Scenario> make() {
                        return wrong;
                    },
                    {}});
-    all.push_back({"replace, new name", nothing,
+    all.push_back({"replace, new name",
+                   nothing,
                    [](fsys *handle, std::uint32_t durability) {
                        ReplaceOptions options;
                        return replace(handle, "a/f", kNew, &with(options, durability));
@@ -106,7 +110,8 @@ std::vector<Scenario> make() {
                        return old_or_new(disk, "a/f", "(missing)", kNew, done);
                    },
                    {}});
-    all.push_back({"replace, NEW, in pieces", nothing,
+    all.push_back({"replace, NEW, in pieces",
+                   nothing,
                    [](fsys *handle, std::uint32_t durability) {
                        ReplaceOptions options(FSYS_REPLACE_NEW);
                        fsys_replacement *replacement = nullptr;
@@ -162,27 +167,29 @@ std::vector<Scenario> make() {
                        return wrong + old_or_new(disk, "b/gone", kOld, "(missing)", done);
                    },
                    {}});
-    all.push_back({"copy", one_file,
-                   [](fsys *handle, std::uint32_t durability) {
-                       ReplaceOptions options;
-                       return fsys_copy(handle, "a/f", "b/copy", &with(options, durability), nullptr);
-                   },
-                   [](sim::Disk &disk, bool done) {
-                       const std::string wrong = old_or_new(disk, "b/copy", "(missing)", kOld, done);
-                       return !wrong.empty() ? wrong
-                              : disk.exists("b/copy") && disk.mode("b/copy") != 0640
-                                  ? std::string("the mode is not the source's")
-                                  : "";
-                   },
-                   {}});
+    all.push_back(
+        {"copy",
+         one_file,
+         [](fsys *handle, std::uint32_t durability) {
+             ReplaceOptions options;
+             return fsys_copy(handle, "a/f", "b/copy", &with(options, durability), nullptr);
+         },
+         [](sim::Disk &disk, bool done) {
+             const std::string wrong = old_or_new(disk, "b/copy", "(missing)", kOld, done);
+             return !wrong.empty() ? wrong
+                    : disk.exists("b/copy") && disk.mode("b/copy") != 0640
+                        ? std::string("the mode is not the source's")
+                        : "";
+         },
+         {}});
     const auto appended = [](sim::Disk &disk, bool done, const std::string &before) {
         const std::string text = text_of(disk, "a/f");
         if (done) {
             return text == before + kNew ? "" : "what was appended is not there";
         }
-        return text == "(missing)" && before.empty()      ? ""
+        return text == "(missing)" && before.empty()         ? ""
                : text.compare(0, before.size(), before) == 0 ? ""
-                                                              : "the old bytes are not there";
+                                                             : "the old bytes are not there";
     };
     const auto append = [](fsys *handle, std::uint32_t durability) {
         PathOptions options(0, durability);
@@ -191,22 +198,25 @@ std::vector<Scenario> make() {
         REQUIRE((code != 0 || offset == 0 || offset == kOld.size()));
         return code;
     };
-    all.push_back({"append", one_file, append,
-                   [=](sim::Disk &disk, bool done) -> std::string {
-                       return appended(disk, done, kOld);
-                   },
-                   {}});
-    all.push_back({"append, new name", nothing, append,
-                   [=](sim::Disk &disk, bool done) -> std::string {
-                       return appended(disk, done, "");
-                   },
-                   {}});
+    all.push_back(
+        {"append",
+         one_file,
+         append,
+         [=](sim::Disk &disk, bool done) -> std::string { return appended(disk, done, kOld); },
+         {}});
+    all.push_back(
+        {"append, new name",
+         nothing,
+         append,
+         [=](sim::Disk &disk, bool done) -> std::string { return appended(disk, done, ""); },
+         {}});
     const auto renamed = [](const char *from, const char *to, bool durable_before) {
         return [=](sim::Disk &disk, bool done) -> std::string {
             const bool at_old = disk.exists(from);
             const bool at_new = disk.exists(to);
             if (done) {
-                return at_old ? "the old name is still there" : old_or_new(disk, to, "", kNew, true);
+                return at_old ? "the old name is still there"
+                              : old_or_new(disk, to, "", kNew, true);
             }
             if (!durable_before) {
                 return "";  // whoever wrote it promised nothing
@@ -215,27 +225,33 @@ std::vector<Scenario> make() {
                                       : old_or_new(disk, at_new ? to : from, "", kNew, true);
         };
     };
-    all.push_back({"rename", [](sim::Disk &disk) { make_file(disk, "a/f", kNew); },
+    all.push_back({"rename",
+                   [](sim::Disk &disk) { make_file(disk, "a/f", kNew); },
                    [](fsys *handle, std::uint32_t durability) {
                        const PathOptions options(0, durability);
                        return fsys_rename(handle, "a/f", "a/g", &options);
                    },
-                   renamed("a/f", "a/g", true), {}});
+                   renamed("a/f", "a/g", true),
+                   {}});
     all.push_back({"rename to another directory",
                    [](sim::Disk &disk) { make_file(disk, "a/f", kNew); },
                    [](fsys *handle, std::uint32_t durability) {
                        const PathOptions options(0, durability);
                        return fsys_rename(handle, "a/f", "b/g", &options);
                    },
-                   renamed("a/f", "b/g", true), {}});
-    all.push_back({"rename of what was not synced", nothing,
+                   renamed("a/f", "b/g", true),
+                   {}});
+    all.push_back({"rename of what was not synced",
+                   nothing,
                    [](fsys *handle, std::uint32_t durability) {
                        const PathOptions options(0, durability);
                        const int code = fsys_rename(handle, "a/f", "b/g", &options);
                        return code;
                    },
-                   renamed("a/f", "b/g", false), {}});
-    all.push_back({"link of what was not synced", nothing,
+                   renamed("a/f", "b/g", false),
+                   {}});
+    all.push_back({"link of what was not synced",
+                   nothing,
                    [](fsys *handle, std::uint32_t durability) {
                        const PathOptions options(0, durability);
                        return fsys_link(handle, "a/f", "b/g", &options);
@@ -244,7 +260,8 @@ std::vector<Scenario> make() {
                        return done ? old_or_new(disk, "b/g", "", kNew, true) : "";
                    },
                    {}});
-    all.push_back({"unlink", one_file,
+    all.push_back({"unlink",
+                   one_file,
                    [](fsys *handle, std::uint32_t durability) {
                        const PathOptions options(0, durability);
                        return fsys_unlink(handle, "a/f", &options);
@@ -253,7 +270,8 @@ std::vector<Scenario> make() {
                        return old_or_new(disk, "a/f", kOld, "(missing)", done);
                    },
                    {}});
-    all.push_back({"mkdir", nothing,
+    all.push_back({"mkdir",
+                   nothing,
                    [](fsys *handle, std::uint32_t durability) {
                        const PathOptions options(0, durability);
                        return fsys_mkdir(handle, "a/d", &options);
@@ -262,7 +280,8 @@ std::vector<Scenario> make() {
                        return done && !disk.exists("a/d") ? "the directory is not there" : "";
                    },
                    {}});
-    all.push_back({"mkdir with parents, and a file in it", nothing,
+    all.push_back({"mkdir with parents, and a file in it",
+                   nothing,
                    [](fsys *handle, std::uint32_t durability) {
                        const PathOptions options(FSYS_PATH_PARENTS, durability);
                        const int code = fsys_mkdir(handle, "a/d/e/../e/h", &options);
@@ -285,7 +304,8 @@ std::vector<Scenario> make() {
                        return done && disk.exists("a/d") ? "the directory is still there" : "";
                    },
                    {}});
-    all.push_back({"sync of what others wrote", nothing,
+    all.push_back({"sync of what others wrote",
+                   nothing,
                    [](fsys *handle, std::uint32_t durability) {
                        const PathOptions options(FSYS_PATH_SYNC_PARENT, durability);
                        return durability == FSYS_DURABILITY_NONE
@@ -296,7 +316,8 @@ std::vector<Scenario> make() {
                        return done ? old_or_new(disk, "a/f", "", kNew, true) : "";
                    },
                    {}});
-    all.push_back({"sync of the file system", nothing,
+    all.push_back({"sync of the file system",
+                   nothing,
                    [](fsys *handle, std::uint32_t durability) {
                        const PathOptions options(FSYS_PATH_FILE_SYSTEM, durability);
                        return durability == FSYS_DURABILITY_NONE
@@ -312,36 +333,44 @@ std::vector<Scenario> make() {
             return done ? old_or_new(disk, "a/f", "", wanted, true) : "";
         };
     };
-    all.push_back({"truncate", one_file,
+    all.push_back({"truncate",
+                   one_file,
                    [](fsys *handle, std::uint32_t durability) {
                        return on_file(handle, "a/f", [=](fsys_file *file) {
                            return fsys_truncate(file, 700, durability);
                        });
                    },
-                   changed(kOld.substr(0, 700)), {}});
-    all.push_back({"preallocate", one_file,
+                   changed(kOld.substr(0, 700)),
+                   {}});
+    all.push_back({"preallocate",
+                   one_file,
                    [](fsys *handle, std::uint32_t durability) {
                        return on_file(handle, "a/f", [=](fsys_file *file) {
                            return fsys_preallocate(file, 0, 20000, 0, durability);
                        });
                    },
-                   changed(kOld + std::string(20000 - kOld.size(), '\0')), {}});
+                   changed(kOld + std::string(20000 - kOld.size(), '\0')),
+                   {}});
     std::string holed = kOld;
     holed.replace(1000, 4000, 4000, '\0');
-    all.push_back({"punch hole", one_file,
+    all.push_back({"punch hole",
+                   one_file,
                    [](fsys *handle, std::uint32_t durability) {
                        return on_file(handle, "a/f", [=](fsys_file *file) {
                            return fsys_punch_hole(file, 1000, 4000, durability);
                        });
                    },
-                   changed(holed), {}});
-    all.push_back({"zero range", one_file,
+                   changed(holed),
+                   {}});
+    all.push_back({"zero range",
+                   one_file,
                    [](fsys *handle, std::uint32_t durability) {
                        return on_file(handle, "a/f", [=](fsys_file *file) {
                            return fsys_zero_range(file, 1000, 20000, 0, durability);
                        });
                    },
-                   changed(kOld.substr(0, 1000) + std::string(20000, '\0')), {}});
+                   changed(kOld.substr(0, 1000) + std::string(20000, '\0')),
+                   {}});
     for (Scenario &scenario : all) {
         const std::string name = scenario.name;
         if (name.find("not synced") != std::string::npos || name.find("sync of") == 0) {

@@ -2,9 +2,10 @@
 //
 // Defects that the Rust crate this library answers has had in whole files (R), batches (B) and
 // elsewhere (C), each as a test of the behaviour that it lacked. Where power must fail the disk is
-// simulated. Not here because there is nothing of the kind: C1 (a cache file of capabilities; answers
-// are kept per boot and device in memory, tests/device), C2 (SPDK), C4 and C7 (documents and lints of
-// that project), the Windows and macOS halves of C6. C3 (counters that nothing counts) is the last.
+// simulated. Not here because there is nothing of the kind: C1 (a cache file of capabilities;
+// answers are kept per boot and device in memory, tests/device), C2 (SPDK), C4 and C7 (documents
+// and lints of that project), the Windows and macOS halves of C6. C3 (counters that nothing counts)
+// is the last.
 
 #include <sys/mman.h>
 #include <sys/xattr.h>
@@ -179,13 +180,14 @@ TEST_CASE("R5: a replaced file keeps mode and owner", "[defects]") {
     put(dir / "f", "old");
     REQUIRE(::chown((dir / "f").c_str(), 1234, 4321) == 0);
     REQUIRE(replace(handle, dir / "f", "new") == 0);
-    struct stat st{};
+    struct stat st {};
     REQUIRE(::stat((dir / "f").c_str(), &st) == 0);
     CHECK(st.st_uid == 1234);
     CHECK(st.st_gid == 4321);
 }
 
-TEST_CASE("R6: leftovers and other processes do not get in the way, nor do long names", "[defects]") {
+TEST_CASE("R6: leftovers and other processes do not get in the way, nor do long names",
+          "[defects]") {
     const Scratch dir;
     // The same process id, many times over: as in containers, which all begin at 1.
     constexpr int kChildren = 4;
@@ -311,8 +313,8 @@ TEST_CASE("R11: a directory swapped for a link leads nobody out of the root", "[
 TEST_CASE("B1: every file of a batch is synced before it has its name", "[defects]") {
     std::uint64_t points = 0;
     CHECK(crash_everywhere(scenario("batch"), FSYS_DURABILITY_FULL, {}, 20, points) == "");
-    CHECK_FALSE(
-        crash_everywhere(scenario("batch"), FSYS_DURABILITY_FULL, {true, false}, 20, points).empty());
+    CHECK_FALSE(crash_everywhere(scenario("batch"), FSYS_DURABILITY_FULL, {true, false}, 20, points)
+                    .empty());
 }
 
 TEST_CASE("B2: a batch syncs each directory once, and its files together on the engine",
@@ -408,7 +410,8 @@ TEST_CASE("B5: a full handle refuses without spinning, and closing finishes what
     REQUIRE(::write(ends[1], "x", 1) == 1);
     fsys_result result{};
     REQUIRE(fsys_wait(handle, held, FSYS_FOREVER, &result) == 0);
-    REQUIRE(fsys_submit_replace(handle, (dir / "f").c_str(), "x", 1, nullptr, nullptr, 0, &op) == 0);
+    REQUIRE(fsys_submit_replace(handle, (dir / "f").c_str(), "x", 1, nullptr, nullptr, 0, &op) ==
+            0);
     CHECK(handle.close() == 0);
     CHECK(contents(dir / "f") == "x");
     ::close(ends[0]);
@@ -441,7 +444,7 @@ TEST_CASE("C6: preallocating again does not grow the file", "[defects]") {
         const int code = fsys_preallocate(file, 0, 1 << 20, FSYS_KEEP_SIZE, FSYS_DURABILITY_NONE);
         REQUIRE((code == 0 || code == -EOPNOTSUPP));
     }
-    struct stat st{};
+    struct stat st {};
     REQUIRE(::stat(path.c_str(), &st) == 0);
     CHECK(st.st_size == 1000);
     CHECK(st.st_blocks * 512 <= (1 << 20) + (64 << 10));
@@ -461,7 +464,8 @@ TEST_CASE("C3: what the counters promise to count is counted", "[defects]") {
     const Scratch dir;
     const Handle handle(FSYS_BACKEND_DEFAULT);
     fsys_op op = 0;
-    REQUIRE(fsys_submit_replace(handle, (dir / "f").c_str(), "x", 1, nullptr, nullptr, 0, &op) == 0);
+    REQUIRE(fsys_submit_replace(handle, (dir / "f").c_str(), "x", 1, nullptr, nullptr, 0, &op) ==
+            0);
     fsys_result result{};
     REQUIRE(fsys_wait(handle, op, FSYS_FOREVER, &result) == 0);
     const fsys_counters counters = regress::stats_of(handle);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //
-// Whole files through the kernel, on the FUSE file system that forgets what was not synced: power that
-// goes at any operation, and operations that fail.
+// Whole files through the kernel, on the FUSE file system that forgets what was not synced: power
+// that goes at any operation, and operations that fail.
 
 #include "files/files.hpp"
 #include "lossfs/lossfs.hpp"
@@ -85,8 +85,9 @@ TEST_CASE("R5: power loss on lossfs leaves old or new, and what was acknowledged
         }
         for (unsigned i = 0; i < kFiles; ++i) {
             const std::string text = contents(fs / std::to_string(i));
-            INFO("file " << i << ": " << text.substr(0, 20) << ", " << text.size() << " bytes; shown "
-                         << shown[i].substr(0, 20) << ", or instead " << instead[i].substr(0, 20));
+            INFO("file " << i << ": " << text.substr(0, 20) << ", " << text.size()
+                         << " bytes; shown " << shown[i].substr(0, 20) << ", or instead "
+                         << instead[i].substr(0, 20));
             REQUIRE((text == shown[i] || text == instead[i]));
             shown[i] = instead[i] = text;
         }
@@ -99,7 +100,8 @@ TEST_CASE("R5: power loss on lossfs leaves old or new, and what was acknowledged
                 static_cast<unsigned long long>(replaced));
 }
 
-TEST_CASE("lossfs: each kind of call fails once: the error, the old file, no second sync", "[lossfs]") {
+TEST_CASE("lossfs: each kind of call fails once: the error, the old file, no second sync",
+          "[lossfs]") {
     lossfs::LossFs fs;
     if (!fs.missing().empty()) {
         FSYS_SKIP(fs.missing());
@@ -112,11 +114,11 @@ TEST_CASE("lossfs: each kind of call fails once: the error, the old file, no sec
     };
     std::string old = "old";
     REQUIRE(replace(handle, fs / "f", old) == 0);
-    for (const Kind &kind : {Kind{"create", ENOSPC, FSYS_FILE_STEP_CREATE},
-                             Kind{"write", ENOSPC, FSYS_FILE_STEP_WRITE},
-                             Kind{"fsync", EIO, FSYS_FILE_STEP_SYNC},
-                             Kind{"rename", EIO, FSYS_FILE_STEP_RENAME},
-                             Kind{"fsyncdir", EIO, FSYS_FILE_STEP_SYNC_DIRECTORY}}) {
+    for (const Kind &kind :
+         {Kind{"create", ENOSPC, FSYS_FILE_STEP_CREATE},
+          Kind{"write", ENOSPC, FSYS_FILE_STEP_WRITE}, Kind{"fsync", EIO, FSYS_FILE_STEP_SYNC},
+          Kind{"rename", EIO, FSYS_FILE_STEP_RENAME},
+          Kind{"fsyncdir", EIO, FSYS_FILE_STEP_SYNC_DIRECTORY}}) {
         INFO(kind.name);
         const std::uint64_t file_syncs = fs.calls("fsync");
         const std::uint64_t directory_syncs = fs.calls("fsyncdir");

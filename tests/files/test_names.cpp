@@ -61,12 +61,12 @@ TEST_CASE("append: at the end, to a new file, from many threads", "[names]") {
     std::atomic<int> failed{0};
     regress::run_threads(kThreads, [&](unsigned t) {
         const std::string line(100, static_cast<char>('a' + t));
-        const fsys_path_options options = {sizeof options, 0, FSYS_DURABILITY_NONE, 0,
-                                           nullptr,        nullptr, 0};
+        const fsys_path_options options = {sizeof options, 0, FSYS_DURABILITY_NONE, 0, nullptr,
+                                           nullptr,        0};
         for (unsigned i = 0; i < kEach; ++i) {
             std::uint64_t at = 0;
-            failed += fsys_append(handle, (dir / "many").c_str(), line.data(), line.size(), &options,
-                                  &at) != 0;
+            failed += fsys_append(handle, (dir / "many").c_str(), line.data(), line.size(),
+                                  &options, &at) != 0;
             offsets[t].insert(at);
         }
     });
@@ -99,7 +99,8 @@ TEST_CASE("append: what fits is reported when the file may not grow on", "[names
         const std::string text(8000, 'x');
         std::uint64_t offset = 0;
         PathOptions options;
-        REQUIRE(fsys_append(handle, (dir / "f").c_str(), text.data(), 8000, &options, &offset) == 0);
+        REQUIRE(fsys_append(handle, (dir / "f").c_str(), text.data(), 8000, &options, &offset) ==
+                0);
         REQUIRE(fsys_append(handle, (dir / "f").c_str(), text.data(), 8000, &options, &offset) ==
                 -EFBIG);
         REQUIRE(offset == 8000);
@@ -297,10 +298,8 @@ TEST_CASE("scan: a directory, a tree, links not followed", "[names]") {
             CHECK(entry.error == 0);
             CHECK(entry.struct_size == sizeof entry);
             text += std::string(entry.path) + ":" + std::to_string(entry.type) +
-                    std::to_string(entry.depth) + (entry.type == FSYS_TYPE_FILE
-                                                       ? "=" + std::to_string(entry.size)
-                                                       : "") +
-                    " ";
+                    std::to_string(entry.depth) +
+                    (entry.type == FSYS_TYPE_FILE ? "=" + std::to_string(entry.size) : "") + " ";
         }
         CHECK(code == FSYS_E_NOTHING);
         CHECK(fsys_scan_next(scan, &entry) == FSYS_E_NOTHING);

@@ -157,9 +157,9 @@ TEST_CASE("replace: mode, owner, attributes, access list and times are kept", "[
     const mode_t mode = mode_of(path);
     REQUIRE(::setxattr(path.c_str(), "user.note", "kept", 4, 0) == 0);
     // user::rwx user:1000:rw- group::r-- mask::rw- other::--x
-    const unsigned char acl[] = {2, 0, 0, 0, 1, 0, 7, 0, 255, 255, 255, 255, 2, 0, 6, 0, 232, 3, 0, 0,
-                                 4, 0, 4, 0, 255, 255, 255, 255, 16, 0, 6, 0, 255, 255, 255, 255,
-                                 32, 0, 1, 0, 255, 255, 255, 255};
+    const unsigned char acl[] = {2, 0,   0,   0,   1,   0,   7,  0, 255, 255, 255, 255, 2,   0,  6,
+                                 0, 232, 3,   0,   0,   4,   0,  4, 0,   255, 255, 255, 255, 16, 0,
+                                 6, 0,   255, 255, 255, 255, 32, 0, 1,   0,   255, 255, 255, 255};
     const bool acls = ::setxattr(path.c_str(), "system.posix_acl_access", acl, sizeof acl, 0) == 0;
     const mode_t with_acl = mode_of(path);
     const timespec times[2] = {{1000, 5}, {2000, 7}};
@@ -180,7 +180,7 @@ TEST_CASE("replace: mode, owner, attributes, access list and times are kept", "[
     REQUIRE(replace(handle, path, "new", &all, &report) == 0);
     CHECK(report.not_kept == 0);
     CHECK(contents(path) == "new");
-    struct stat st{};
+    struct stat st {};
     REQUIRE(::stat(path.c_str(), &st) == 0);
     CHECK((st.st_mode & 07777) == with_acl);
     if (root) {
@@ -492,7 +492,8 @@ TEST_CASE("batch: many files, several directories, one failure", "[batch]") {
     CHECK(contents(paths[1]) == "(missing)");
 
     options.flags = FSYS_REPLACE_STOP;
-    std::vector<fsys_batch_item> stopped = {item(paths[2], one), item(bad, one), item(paths[4], one)};
+    std::vector<fsys_batch_item> stopped = {item(paths[2], one), item(bad, one),
+                                            item(paths[4], one)};
     CHECK(fsys_batch(handle, stopped.data(), 3, &options) == -ENOENT);
     CHECK(stopped[0].result == 0);
     CHECK(stopped[2].result == -ECANCELED);
@@ -523,7 +524,8 @@ TEST_CASE("batch: by token, on fewer pool threads than batches", "[batch]") {
     }
     fsys_op ops[kBatches];
     for (unsigned i = 0; i < kBatches; ++i) {
-        REQUIRE(fsys_submit_batch(handle, items.data() + i * kEach, kEach, nullptr, i, &ops[i]) == 0);
+        REQUIRE(fsys_submit_batch(handle, items.data() + i * kEach, kEach, nullptr, i, &ops[i]) ==
+                0);
     }
     fsys_result results[kBatches];
     REQUIRE(fsys_wait_all(handle, ops, kBatches, 60 * regress::kSecond, results) == 0);
@@ -547,13 +549,14 @@ TEST_CASE("copy: bytes, holes, mode, and how it was done", "[copy]") {
     ::close(fd);
     Report report;
     ReplaceOptions options;
-    REQUIRE(fsys_copy(handle, (dir / "from").c_str(), (dir / "to").c_str(), &options, &report) == 0);
+    REQUIRE(fsys_copy(handle, (dir / "from").c_str(), (dir / "to").c_str(), &options, &report) ==
+            0);
     CHECK(contents(dir / "to") == contents(dir / "from"));
     CHECK(report.bytes == 16 << 20);
     CHECK((report.method == FSYS_COPY_REFLINK || report.method == FSYS_COPY_KERNEL ||
            report.method == FSYS_COPY_BYTES));
     CHECK(mode_of(dir / "to") == 0610);
-    struct stat st{};
+    struct stat st {};
     REQUIRE(::stat((dir / "to").c_str(), &st) == 0);
     CHECK(st.st_blocks * 512 < 1 << 20);  // holes stayed holes
     options.flags = FSYS_REPLACE_REFLINK;
@@ -566,13 +569,15 @@ TEST_CASE("copy: bytes, holes, mode, and how it was done", "[copy]") {
         CHECK(contents(dir / "shared") == "(missing)");
     }
     // One whose length nobody tells, and one onto itself.
-    REQUIRE(fsys_copy(handle, "/proc/self/status", (dir / "status").c_str(), nullptr, &report) == 0);
+    REQUIRE(fsys_copy(handle, "/proc/self/status", (dir / "status").c_str(), nullptr, &report) ==
+            0);
     CHECK(report.method == FSYS_COPY_BYTES);
     CHECK(contents(dir / "status").find("Name:") == 0);
     REQUIRE(fsys_copy(handle, (dir / "to").c_str(), (dir / "to").c_str(), nullptr, nullptr) == 0);
     CHECK(contents(dir / "to") == contents(dir / "from"));
     CHECK(fsys_copy(handle, dir.path().c_str(), (dir / "x").c_str(), nullptr, nullptr) == -EISDIR);
-    CHECK(fsys_copy(handle, (dir / "no").c_str(), (dir / "x").c_str(), nullptr, nullptr) == -ENOENT);
+    CHECK(fsys_copy(handle, (dir / "no").c_str(), (dir / "x").c_str(), nullptr, nullptr) ==
+          -ENOENT);
     CHECK(names_in(dir.path()).find(".fsys-tmp.") == std::string::npos);
 }
 
@@ -616,7 +621,8 @@ TEST_CASE("replace: arguments that make no sense", "[replace]") {
     CHECK(names_in(dir.path()).empty());
 }
 
-TEST_CASE("replace: a fork child can neither commit nor remove what its parent writes", "[replace]") {
+TEST_CASE("replace: a fork child can neither commit nor remove what its parent writes",
+          "[replace]") {
     const Scratch dir;
     Handle handle(FSYS_BACKEND_DEFAULT);
     fsys_replacement *replacement = nullptr;

@@ -37,8 +37,8 @@ TEST_CASE("powerloss: planted: the file's sync is left out", "[powerloss]") {
             continue;  // only names change
         }
         INFO(name);
-        CHECK_FALSE(crash_everywhere(scenario, FSYS_DURABILITY_FULL, {true, false}, 12, points)
-                        .empty());
+        CHECK_FALSE(
+            crash_everywhere(scenario, FSYS_DURABILITY_FULL, {true, false}, 12, points).empty());
     }
 }
 
@@ -51,8 +51,8 @@ TEST_CASE("powerloss: planted: the directory's sync is left out", "[powerloss]")
             continue;  // no name changes
         }
         INFO(name);
-        CHECK_FALSE(crash_everywhere(scenario, FSYS_DURABILITY_FULL, {false, true}, 12, points)
-                        .empty());
+        CHECK_FALSE(
+            crash_everywhere(scenario, FSYS_DURABILITY_FULL, {false, true}, 12, points).empty());
     }
 }
 

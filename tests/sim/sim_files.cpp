@@ -62,7 +62,7 @@ int Disk::stat_at(int dir, const char *path, struct stat *out) {
 int Disk::read_link(int, const char *, std::string &) { return -EINVAL; }
 
 int Disk::rename_with(int from_dir, const char *from, int to_dir, const char *to, unsigned flags) {
-    struct stat st{};
+    struct stat st {};
     if (flags != RENAME_NOREPLACE) {
         return -EINVAL;
     }
