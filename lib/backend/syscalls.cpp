@@ -16,6 +16,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <memory>
 
 namespace libfsys {
 namespace {
@@ -116,7 +117,10 @@ int Syscalls::list(int dir, std::vector<std::string> &names) {
     if (own < 0) {
         return -errno;
     }
-    DIR *stream = ::fdopendir(own);
+    struct Close {
+        void operator()(DIR *stream) const { ::closedir(stream); }
+    };
+    const std::unique_ptr<DIR, Close> stream(::fdopendir(own));  // the names may find no memory
     if (stream == nullptr) {
         const int code = -errno;
         ::close(own);
@@ -125,7 +129,7 @@ int Syscalls::list(int dir, std::vector<std::string> &names) {
     names.clear();
     for (;;) {
         errno = 0;
-        const dirent *entry = ::readdir(stream);
+        const dirent *entry = ::readdir(stream.get());
         if (entry == nullptr) {
             break;
         }
@@ -133,9 +137,7 @@ int Syscalls::list(int dir, std::vector<std::string> &names) {
             names.emplace_back(entry->d_name);
         }
     }
-    const int code = -errno;
-    ::closedir(stream);
-    return code;
+    return -errno;
 }
 
 int Syscalls::lock_exclusive(int fd) {

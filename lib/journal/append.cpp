@@ -284,6 +284,11 @@ int Journal::reserve(std::size_t length, unsigned flags, Ticket *ret) {
     }
     const std::uint64_t need = frame_bytes(length);
     const std::int64_t deadline = now_ns() + options_.append_timeout_ns;
+    // Memory before the place: a place that is taken and has no ticket would hold the frontier for
+    // ever.
+    std::map<std::uint64_t, OpenTicket> memory;
+    memory.emplace(0, OpenTicket{});
+    auto node = memory.extract(memory.begin());
     for (;;) {
         std::uint64_t word = tail_.load(std::memory_order_acquire);
         const Lsn at = lsn_of(word);
@@ -317,7 +322,9 @@ int Journal::reserve(std::size_t length, unsigned flags, Ticket *ret) {
         ret->id = next_ticket_++;
         ret->memory = buffer_.at(start) + kFrameHeader;
         ret->length = length;
-        tickets_.emplace(ret->id, OpenTicket{start, end, length, now_ns()});
+        node.key() = ret->id;
+        node.mapped() = OpenTicket{start, end, length, now_ns()};
+        tickets_.insert(std::move(node));
         if (start != at) {
             emit_pad(at, start, false);
         }
@@ -424,15 +431,9 @@ int Journal::wait_for_space(Lsn end, unsigned flags, std::int64_t deadline) {
         int code = 0;
         if (!fits()) {
             if (try_baton()) {
-                walk();
-                const Lsn whole = base_ + (frontier_ - base_) / options_.block_bytes *
-                                              options_.block_bytes;
-                const bool progress = whole > written_raw_;
-                if (progress) {
-                    code = write_range(whole, false);
-                }
+                code = write_blocks(0);
                 drop_baton();
-                if (!progress) {
+                if (code == 0) {
                     // An unpublished frame, perhaps an old ticket, holds everything.
                     futex_wait(&space_sequence_, seen, Deadline::after(1'000'000));
                 }
@@ -464,16 +465,9 @@ void Journal::Behind::run() {
     j.take_baton();
     // Goes on while appenders keep ahead, so that the device is not idle between two loans; but
     // not while anybody waits for a sync.
-    for (;;) {
-        j.walk();
-        const Lsn whole =
-            j.base_ + (j.frontier_ - j.base_) / j.options_.block_bytes * j.options_.block_bytes;
-        if (j.poison_.load(std::memory_order_acquire) != 0 ||
-            whole <= j.written_raw_ + j.buffer_.size() / 8 || j.write_range(whole, false) < 0 ||
-            static_cast<std::uint32_t>(j.joined_.load(std::memory_order_relaxed)) != 0 ||
-            j.baton_.load(std::memory_order_relaxed) == 2) {
-            break;
-        }
+    while (j.write_blocks(j.buffer_.size() / 8) == 1 &&
+           static_cast<std::uint32_t>(j.joined_.load(std::memory_order_relaxed)) == 0 &&
+           j.baton_.load(std::memory_order_relaxed) != 2) {
     }
     j.drop_baton();
     j.behind_scheduled_.store(false, std::memory_order_release);

@@ -97,6 +97,23 @@ int Journal::flush(bool durable) {
     }
 }
 
+// Gives the kernel what is published and fills whole blocks, if that is more than `least` bytes.
+// 1: done, 0: less. No exception leaves it either.
+int Journal::write_blocks(std::uint64_t least) {
+    try {
+        walk();
+        const Lsn whole =
+            base_ + (frontier_ - base_) / options_.block_bytes * options_.block_bytes;
+        if (poison_.load(std::memory_order_acquire) != 0 || whole <= written_raw_ + least) {
+            return 0;
+        }
+        const int code = write_range(whole, false);
+        return code < 0 ? code : 1;
+    } catch (const std::bad_alloc &) {
+        return fail("finding memory for", -ENOMEM, durable_raw_, written_raw_);
+    }
+}
+
 int Journal::flush_all(bool durable) {
     if (poison_.load(std::memory_order_acquire) != 0) {
         return kPoisoned;
@@ -383,18 +400,19 @@ int Journal::fail(const char *step, int code, Lsn lo, Lsn hi) {
     if (poison_.compare_exchange_strong(none, code, std::memory_order_acq_rel)) {
         {
             const std::lock_guard lock(cause_mutex_);
-            char text[256];
-            std::snprintf(text, sizeof text,
-                          "%s segment %s failed: %s; the fate of the bytes of LSN %llu to %llu is "
-                          "unknown until the journal is opened again",
-                          step, segment_name(active_.first_lsn, active_.number).c_str(),
-                          ::strerrorname_np(-code) != nullptr ? ::strerrorname_np(-code) : "error",
-                          static_cast<unsigned long long>(std::min(lo, durable_.load())),
-                          static_cast<unsigned long long>(hi));
+            // The sentence may find no memory; code and range are what matters.
             try {
+                char text[256];
+                std::snprintf(text, sizeof text,
+                              "%s segment %s failed: %s; the fate of the bytes of LSN %llu to %llu "
+                              "is unknown until the journal is opened again",
+                              step, segment_name(active_.first_lsn, active_.number).c_str(),
+                              ::strerrorname_np(-code) != nullptr ? ::strerrorname_np(-code)
+                                                                  : "error",
+                              static_cast<unsigned long long>(std::min(lo, durable_.load())),
+                              static_cast<unsigned long long>(hi));
                 cause_ = text;
             } catch (const std::bad_alloc &) {
-                // The code and the range are what matters.
             }
         }
         unknown_lo_.store(durable_.load(std::memory_order_relaxed), std::memory_order_relaxed);

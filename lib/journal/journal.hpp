@@ -282,6 +282,7 @@ private:
     int flush(bool durable);
     int flush_all(bool durable);
     int write_range(Lsn to, bool durable);
+    int write_blocks(std::uint64_t least);
     int sync_segment(Lsn to);
     int rotate_segment();
     int start_segment(Lsn first, Lsn open_group);
@@ -312,6 +313,8 @@ private:
     int quiesce(Lsn *tail);
     void resume(Lsn tail);
     int restart(Lsn at, bool raise_epoch);
+    int restart_unguarded(Lsn at, bool raise_epoch);
+    int find_boundary(Lsn lsn, bool &boundary);
     int drop_front(Lsn below);
     int complete_header(Live &live);
     int save_pins();

@@ -327,7 +327,16 @@ void Journal::resume(Lsn tail) {
 }
 
 // Everything is durable and nobody appends. Begins a segment at `at`; what lies behind is void.
+// With the baton and appends blocked: an exception must not leave it, as in flush().
 int Journal::restart(Lsn at, bool raise_epoch) {
+    try {
+        return restart_unguarded(at, raise_epoch);
+    } catch (const std::bad_alloc &) {
+        return fail("finding memory for", -ENOMEM, at, written_raw_);
+    }
+}
+
+int Journal::restart_unguarded(Lsn at, bool raise_epoch) {
     std::vector<std::string> void_names;
     std::string cut_name;
     std::uint64_t cut_bytes = 0;
@@ -439,6 +448,46 @@ int Journal::rotate() {
     return code;
 }
 
+// Whether `lsn`, which is kept, is the end of a record or of a batch.
+int Journal::find_boundary(Lsn lsn, bool &boundary) {
+    SegmentHeader header{};
+    std::string name;
+    Lsn end = 0;
+    {
+        const std::lock_guard lock(segments_mutex_);
+        for (Live &live : live_segments_) {
+            if (live.header.first_lsn <= lsn && lsn <= live.end) {
+                if (const int code = complete_header(live); code < 0) {
+                    return code;
+                }
+                header = live.header;
+                name = live.name;
+                end = live.end;
+                boundary = boundary || (lsn == live.header.first_lsn &&
+                                        live.header.open_group_lsn == 0);
+            }
+        }
+    }
+    if (boundary || name.empty()) {
+        return 0;
+    }
+    SegmentBytes bytes;
+    int code = bytes.open(store_, name, false);
+    SegmentShape shape = SegmentShape::of(header);
+    shape.limit = std::min(shape.limit, end);
+    Lsn at = header.first_lsn;
+    FrameView frame;
+    while (code == 0 && at < lsn) {
+        const Step step = next_frame(bytes, shape, at, frame);
+        if (step != Step::frame && step != Step::gap) {
+            return step == Step::read_error ? frame.code : kCorrupt;
+        }
+        at = frame.next;
+        boundary = at == lsn && (step == Step::gap || (frame.header.flags & kGroupMore) == 0);
+    }
+    return code;
+}
+
 int Journal::truncate_after(Lsn lsn) {
     const std::lock_guard maintain(maintain_mutex_);
     if (lsn % kFrameAlign != 0 || lsn < first()) {
@@ -449,40 +498,11 @@ int Journal::truncate_after(Lsn lsn) {
     if (code < 0) {
         return code;
     }
-    // Only the end of a record (or of a batch) can be the new end.
     bool boundary = lsn == tail;
-    SegmentHeader header{};
-    std::string name;
-    Lsn end = 0;
-    {
-        const std::lock_guard lock(segments_mutex_);
-        for (Live &live : live_segments_) {
-            if (code == 0 && live.header.first_lsn <= lsn && lsn <= live.end) {
-                code = complete_header(live);
-                header = live.header;
-                name = live.name;
-                end = live.end;
-                boundary = boundary || (lsn == live.header.first_lsn &&
-                                        live.header.open_group_lsn == 0);
-            }
-        }
-    }
-    if (code == 0 && !boundary && !name.empty()) {
-        SegmentBytes bytes;
-        code = bytes.open(store_, name, false);
-        SegmentShape shape = SegmentShape::of(header);
-        shape.limit = std::min(shape.limit, end);
-        Lsn at = header.first_lsn;
-        FrameView frame;
-        while (code == 0 && at < lsn) {
-            const Step step = next_frame(bytes, shape, at, frame);
-            if (step != Step::frame && step != Step::gap) {
-                code = step == Step::read_error ? frame.code : kCorrupt;
-                break;
-            }
-            at = frame.next;
-            boundary = at == lsn && (step == Step::gap || (frame.header.flags & kGroupMore) == 0);
-        }
+    try {
+        code = find_boundary(lsn, boundary);
+    } catch (const std::bad_alloc &) {
+        code = -ENOMEM;  // nothing was changed
     }
     if (code == 0 && !boundary) {
         code = -EINVAL;

@@ -4,82 +4,15 @@
  * close) meets no failure; once with only the k-th failing, once with all from the k-th on. Every
  * call must end with a code: no exception, crash, hang, descriptor, thread or mapping left.
  *
- * malloc and its relatives and mmap are replaced here, in the program, which the dynamic linker
- * prefers to libc's: the library's operator new, its mmap calls and libc's own allocations for
- * threads all come through. Calls from any thread count. glibc only.
+ * How: alloc_hook.h.
  * usage: alloc_failure io_uring|threads
  */
-/* Meson asks for 64-bit offsets, which would rename mmap below to mmap64. */
-#undef _FILE_OFFSET_BITS
+#include "alloc_hook.h"
+
 #include <fsys/fsys.h>
 
-#include <dirent.h>
 #include <fcntl.h>
-#include <stdatomic.h>
-#include <stdbool.h>
-#include <sys/mman.h>
 #include <time.h>
-
-#include "check.h"
-
-extern void *__libc_malloc(size_t size);
-extern void *__libc_calloc(size_t count, size_t size);
-extern void *__libc_realloc(void *old, size_t size);
-extern void *__libc_memalign(size_t alignment, size_t size);
-
-static atomic_bool armed;
-static atomic_long countdown; /* allocations that still succeed */
-static atomic_bool all_later; /* after the first failure, all fail */
-static atomic_long failures;
-
-static bool fails(void) {
-    if (!atomic_load_explicit(&armed, memory_order_relaxed)) {
-        return false;
-    }
-    const long left = atomic_fetch_sub(&countdown, 1);
-    if (left == 1 || (left < 1 && atomic_load(&all_later))) {
-        atomic_fetch_add(&failures, 1);
-        errno = ENOMEM;
-        return true;
-    }
-    return false;
-}
-
-void *malloc(size_t size) { return fails() ? NULL : __libc_malloc(size); }
-void *calloc(size_t count, size_t size) { return fails() ? NULL : __libc_calloc(count, size); }
-void *realloc(void *old, size_t size) { return fails() ? NULL : __libc_realloc(old, size); }
-void *memalign(size_t alignment, size_t size) {
-    return fails() ? NULL : __libc_memalign(alignment, size);
-}
-void *aligned_alloc(size_t alignment, size_t size) {
-    return fails() ? NULL : __libc_memalign(alignment, size);
-}
-int posix_memalign(void **out, size_t alignment, size_t size) {
-    if (fails() || (*out = __libc_memalign(alignment, size)) == NULL) {
-        return ENOMEM;
-    }
-    return 0;
-}
-void *mmap(void *address, size_t length, int protection, int flags, int fd, off_t offset) {
-    if (fails()) {
-        return MAP_FAILED;
-    }
-    return (void *)syscall(SYS_mmap, address, length, protection, flags, fd, offset);
-}
-void *mmap64(void *address, size_t length, int protection, int flags, int fd, off_t offset) {
-    return mmap(address, length, protection, flags, fd, offset);
-}
-
-static long count_entries(const char *directory) {
-    DIR *dir = opendir(directory);
-    CHECK(dir != NULL);
-    long count = 0;
-    while (readdir(dir) != NULL) {
-        count++;
-    }
-    closedir(dir);
-    return count;
-}
 
 static char path[] = "fsys-alloc.XXXXXX";
 static char memory[8][512];
