@@ -190,6 +190,10 @@ namespace {
 
 using OpPtr = std::unique_ptr<Op>;
 
+uint32_t write_flags(bool durable, bool atomic) {
+    return (durable ? FSYS_DURABLE : 0) | (atomic ? FSYS_ATOMIC : 0);
+}
+
 template <class Submit>
 OpPtr start(const FilePtr &owner, Yield yield, Loan loan, Submit &&submit) {
     const File &file = *owner;
@@ -223,14 +227,15 @@ OpPtr submit_read_into(const FilePtr &file, const py::object &buffer, int64_t of
     });
 }
 
-OpPtr submit_write(const FilePtr &file, const py::object &buffer, int64_t offset, bool durable) {
+OpPtr submit_write(const FilePtr &file, const py::object &buffer, int64_t offset, bool durable,
+                   bool atomic) {
     Loan loan;
     const View &view = loan.views.emplace_back(buffer, View::kRead);
     const void *const data = view.data();
     const size_t size = view.size();
     return start(file, Yield::kCount, std::move(loan), [&](fsys_op *op) {
         return fsys_submit_write(file->get(), data, size, static_cast<uint64_t>(offset),
-                                 durable ? FSYS_DURABLE : 0, 0, op);
+                                 write_flags(durable, atomic), 0, op);
     });
 }
 
@@ -274,14 +279,15 @@ py::object read_into(const FilePtr &file, const py::object &buffer, int64_t offs
     return py::int_(checked(count, file->name()));
 }
 
-py::object write(const FilePtr &file, const py::object &buffer, int64_t offset, bool durable) {
+py::object write(const FilePtr &file, const py::object &buffer, int64_t offset, bool durable,
+                 bool atomic) {
     if (file->may_block()) {
-        return wait_or_cancel(submit_write(file, buffer, offset, durable));
+        return wait_or_cancel(submit_write(file, buffer, offset, durable, atomic));
     }
     const View view(buffer, View::kRead);
     const int64_t count = without_gil([&] {
         return fsys_write(file->get(), view.data(), view.size(), static_cast<uint64_t>(offset),
-                          durable ? FSYS_DURABLE : 0);
+                          write_flags(durable, atomic));
     });
     return py::int_(checked(count, file->name()));
 }
@@ -323,9 +329,10 @@ void bind_file(py::module_ &module) {
              "Fills a writable contiguous buffer (bytearray, memoryview, array, NumPy, Buffer) from "
              "`offset` and returns how many bytes were read. Errors as of read().")
         .def("write", &write, py::arg("data"), py::arg("offset"), py::kw_only(),
-             py::arg("durable") = false,
+             py::arg("durable") = false, py::arg("atomic") = false,
              "Writes all of `data` at `offset` and returns its length. durable: on stable storage "
-             "when it returns (RWF_DSYNC).\n\nRaises OSError (ENOSPC, EIO ...; its attribute "
+             "when it returns (RWF_DSYNC). atomic: a power cut leaves all of it or nothing (RWF_ATOMIC, "
+             "see ProbeReport.atomic), else Error (E_NOT_ATOMIC).\n\nRaises OSError (ENOSPC, EIO ...; its attribute "
              "bytes_done, when there, tells how many bytes were written), Error (E_POISONED: an "
              "earlier sync of this file failed).")
         .def("sync", &sync, py::kw_only(), py::arg("data_only") = false,
@@ -343,7 +350,7 @@ void bind_file(py::module_ &module) {
         .def("submit_read_into", &submit_read_into, py::arg("buffer"), py::arg("offset"),
              "Starts a read into `buffer`, which stays exported until the Op is done.")
         .def("submit_write", &submit_write, py::arg("data"), py::arg("offset"), py::kw_only(),
-             py::arg("durable") = false,
+             py::arg("durable") = false, py::arg("atomic") = false,
              "Starts a write of `data`, which must not change until the Op is done.")
         .def("submit_sync", &submit_sync, py::kw_only(), py::arg("data_only") = false,
              "Starts a sync; it covers the writes that were done before.")

@@ -7,16 +7,16 @@ import pathlib
 import re
 import subprocess
 import sys
-from typing import List
+from typing import Sequence
 
 import pytest
 
 TOP = pathlib.Path(__file__).resolve().parents[3]
 
 
-def examples() -> List[object]:
+def examples() -> Sequence[object]:
     found = []
-    for name in ("docs/python.md", "bindings/python/README.md"):
+    for name in ("README.md", "docs/python.md", "bindings/python/README.md"):
         text = (TOP / name).read_text()
         for match in re.finditer(r"^```python\n(.*?)^```", text, re.S | re.M):
             line = text[: match.start()].count("\n") + 1

@@ -136,6 +136,15 @@ def test_direct(handle: fsys.Handle, tmp_path: pathlib.Path) -> None:
     assert caught.value.code == fsys.E_MISALIGNED
 
 
+def test_atomic(handle: fsys.Handle, tmp_path: pathlib.Path) -> None:
+    # Refused, or whole: never an ordinary write in its place.
+    file = handle.open(tmp_path / "f", "w+")
+    with pytest.raises(fsys.Error) as caught:
+        file.write(b"x" * 100, 0, atomic=True)  # buffered, and no power of two
+    assert caught.value.code == fsys.E_NOT_ATOMIC
+    assert file.info().size == 0
+
+
 def test_many(handle: fsys.Handle, tmp_path: pathlib.Path) -> None:
     file = handle.open(tmp_path / "f", "w+")
     count = 3000  # more than one run
