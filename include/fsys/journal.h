@@ -494,6 +494,22 @@ FSYS_API int fsys_journal_check(const char *path, uint32_t flags,
 FSYS_API int fsys_journal_salvage(const char *from, const char *to, uint64_t *ret_records,
                                   uint64_t *ret_lost) FSYS_NOEXCEPT;
 
+/**
+ * Copies a journal that is not open here, also beside a writer in another process, into a new
+ * directory, as a clean journal with the same LSNs: what is kept, up to `lsn` (0: all that is
+ * durable, or without a writer all that opening would keep). Never writes to `from`, and holds
+ * nothing up: what its writer trims meanwhile is not in the copy. Any thread.
+ *
+ * @retval 0 copied and durable
+ * @retval -ENOTEMPTY  `to` holds something
+ * @retval -EINVAL  `lsn` is not durable, not kept, or not the LSN of a record
+ * @retval -EAGAIN  all of it was trimmed, or some withdrawn, while it was copied: remove `to`, repeat
+ * @retval FSYS_E_CORRUPT  `from` is damaged
+ * @return -ENOENT, or the errno of reading or writing. After a failure `to` is no whole journal.
+ */
+FSYS_API int fsys_journal_snapshot_path(const char *from, uint64_t lsn,
+                                        const char *to) FSYS_NOEXCEPT;
+
 /** @name What lies at a position, fsys_journal_finding::state
  *  @{ */
 #define FSYS_JOURNAL_AT_RECORD 1u  /**< a whole record; `rule` tells what proves that it had been

@@ -94,6 +94,14 @@ int fsys_journal_snapshot(fsys_journal *journal, uint64_t upto, const char *path
     });
 }
 
+int fsys_journal_snapshot_path(const char *from, uint64_t lsn, const char *to) noexcept {
+    return guarded([&]() -> int {
+        return from == nullptr || to == nullptr
+                   ? -EINVAL
+                   : journal::snapshot_path(real_syscalls(), from, lsn, to);
+    });
+}
+
 int fsys_journal_stat(fsys_journal *journal, fsys_journal_stats *ret_stats) noexcept {
     return guarded([&]() -> int {
         const ObjectCall call(journal, kKindJournal);

@@ -6,79 +6,12 @@
 #include <algorithm>
 #include <cerrno>
 
-#include "journal/reader.hpp"
+#include "journal/scene.hpp"
 
 namespace libfsys::journal {
 namespace {
 
 using ull = unsigned long long;
-
-// A directory as it is to be judged: by recovery's rules, or up to what a writer has written.
-struct Scene {
-    explicit Scene(Syscalls &sys) : store(sys) {}
-
-    Store store;
-    bool writer = false;
-    State state;                     // without a writer
-    std::vector<SegmentFile> files;  // what is kept, oldest first
-    Lsn first = 0;
-    Lsn end = 0;     // without damage: behind the last whole group; of a writer: what is written
-    Lsn proven = 0;  // below it all was durable, says the watermark or the writer
-
-    int look(Syscalls &sys, const std::string &path) {
-        int code = store.open_dir(path, false);
-        const int alive = code < 0 ? code : store.writer_alive();
-        if (alive < 0) {
-            return alive;
-        }
-        writer = alive > 0;
-        if (!writer) {
-            state = examine(store);
-            if (state.verdict == Verdict::io_error || state.verdict == Verdict::fresh) {
-                return state.verdict == Verdict::fresh ? -ENOENT : state.code;
-            }
-            for (const ChainSegment &segment : state.chain) {
-                files.push_back(segment.file);
-            }
-            first = state.first;
-            end = state.end;
-            proven = state.has_slot ? state.slot.durable_lsn : 0;
-            return 0;
-        }
-        // The frontiers before the names: what is written then lies in a segment that has one.
-        RecoveryReport report;
-        std::unique_ptr<Reader> reader;
-        code = Reader::open(sys, path, 0, Bound::written, &report, reader);
-        Listing listing;
-        if (code == 0) {
-            code = store.list(listing);
-        }
-        first = report.first;
-        end = report.written;
-        proven = report.end;
-        files = std::move(listing.segments);
-        std::size_t old = 0;
-        while (old + 1 < files.size() && files[old + 1].first_lsn <= first) {
-            ++old;
-        }
-        files.erase(files.begin(), files.begin() + static_cast<std::ptrdiff_t>(old));
-        return code;
-    }
-
-    bool damaged() const { return state.verdict == Verdict::damaged; }
-
-    // Frames of segment `index` end here at the latest.
-    Lsn limit(std::size_t index, const SegmentHeader &header) const {
-        const Lsn room = header.first_lsn + header.data_bytes;
-        if (index + 1 < files.size()) {
-            return std::min(room, files[index + 1].first_lsn);
-        }
-        if (!damaged()) {
-            return std::min(room, end);
-        }
-        return header.epoch <= state.slot.cut_epoch ? std::min(room, state.slot.cut_lsn) : room;
-    }
-};
 
 // Walks over frames, over what lies between them, and over damage, from one segment to the next.
 class Walk {
@@ -296,7 +229,7 @@ bool outside(const Scene &scene, Lsn at, Finding &ret) {
 int explain_once(Syscalls &sys, const std::string &path, Lsn at, Finding &ret) {
     ret = Finding{};
     Scene scene(sys);
-    int code = scene.look(sys, path);
+    int code = scene.look(path);
     ret.writer = scene.writer;
     if (code < 0 || outside(scene, at, ret)) {
         return code;
@@ -396,7 +329,7 @@ int explain(Syscalls &sys, const std::string &path, Lsn at, Finding &ret) {
 int list_segments(Syscalls &sys, const std::string &path, std::vector<SegmentInfo> &ret) {
     ret.clear();
     Scene scene(sys);
-    int code = scene.look(sys, path);
+    int code = scene.look(path);
     for (std::size_t i = 0; code == 0 && i < scene.files.size(); ++i) {
         const SegmentFile &file = scene.files[i];
         SegmentHeader header;

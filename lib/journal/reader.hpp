@@ -121,6 +121,10 @@ int explain(Syscalls &sys, const std::string &path, Lsn at, Finding &ret);
 int list_segments(Syscalls &sys, const std::string &path, std::vector<SegmentInfo> &ret);
 int list_pins(Syscalls &sys, const std::string &path, std::map<std::string, Pin> &ret);
 
+// Copies what is kept, up to `upto` (0: all that is durable, or that recovery would keep), into a new
+// directory, as a clean journal. -EAGAIN: trimmed or withdrawn while it was copied.
+int snapshot_path(Syscalls &sys, const std::string &from, Lsn upto, const std::string &to);
+
 struct SalvageReport {
     std::uint64_t records = 0;
     struct Lost {

@@ -1,18 +1,93 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //
-// Copying a running journal so that the copy is a clean journal. The caller's thread; commits go
-// on meanwhile, trimming waits.
+// Copying a journal so that the copy is a clean journal: one that is open here, or any by its path.
+// The caller's thread; commits go on meanwhile. Trimming waits for the first kind; the second finds
+// out afterwards what was trimmed under it.
 
 #include <fcntl.h>
 
 #include <algorithm>
 #include <cerrno>
 
-#include "journal/journal.hpp"
+#include "journal/scene.hpp"
 
 namespace libfsys::journal {
+namespace {
+
+struct Part {
+    std::string name;
+    Lsn first, end;
+};
+
+// 0 when a whole group ends at `end`, which lies in this segment; -EINVAL when none does.
+int check_end(Store &store, const std::string &name, const SegmentHeader &header, Lsn end) {
+    SegmentBytes bytes;
+    if (const int code = bytes.open(store, name, false); code < 0) {
+        return code;
+    }
+    const SegmentShape shape = SegmentShape::of(header);
+    bytes.set_cap(shape.offset(end));
+    FrameView frame;
+    Lsn at = shape.header.first_lsn;
+    bool boundary = false;
+    while (at < end) {
+        const Step step = next_frame(bytes, shape, at, frame);
+        if (step != Step::frame && step != Step::gap) {
+            return step == Step::read_error ? frame.code : kCorrupt;
+        }
+        at = frame.next;
+        boundary = step == Step::gap || (frame.header.flags & kGroupMore) == 0;
+    }
+    return at == end && boundary ? 0 : -EINVAL;
+}
+
+// The new directory with its watermark, which says more than is there yet: until every segment is
+// there it is no journal that could be taken for a whole one.
+int begin_copy(Store &copy, const std::string &path, int root, Slot &slot) {
+    int code = copy.open_dir(path, true, root);
+    Listing listing;
+    if (code == 0) {
+        code = copy.list(listing);
+    }
+    if (code == 0 && (!listing.segments.empty() || listing.mark || listing.foreign != 0)) {
+        code = -ENOTEMPTY;
+    }
+    if (code == 0) {
+        code = copy.create_mark();
+    }
+    return code == 0 ? copy.write_both(slot) : code;
+}
 
 // No hard links: a recycled segment would be overwritten in the copy as well.
+int copy_part(Store &from, Store &copy, const Part &part, const AlignedBuffer &piece) {
+    const std::uint64_t bytes = kHeaderBlock + (part.end - part.first);
+    Fd in;
+    int code = from.open_segment(part.name, O_RDONLY, in);
+    Fd out;
+    if (code == 0) {
+        const int fd =
+            copy.sys().open(copy.dir(), part.name.c_str(), O_RDWR | O_CREAT | O_EXCL, 0666);
+        code = fd < 0 ? fd : 0;
+        out = Fd(copy.sys(), fd);
+    }
+    for (std::uint64_t at = 0; code == 0 && at < bytes;) {
+        std::size_t got = 0;
+        std::size_t done = 0;
+        code = read_fully(from.sys(), in.get(), piece.data(),
+                          std::min<std::uint64_t>(piece.size(), bytes - at), at, got);
+        if (code == 0 && got == 0) {
+            code = kCorrupt;
+        }
+        if (code == 0) {
+            code = write_fully(copy.sys(), out.get(), piece.data(), got, at, 0, done);
+        }
+        at += got;
+    }
+    return code == 0 ? copy.sys().fsync(out.get()) : code;
+}
+
+}  // namespace
+
 int Journal::snapshot(Lsn upto, const std::string &path) {
     const std::lock_guard maintain(maintain_mutex_);
     if (closed_.load(std::memory_order_acquire)) {
@@ -36,82 +111,104 @@ int Journal::snapshot(Lsn upto, const std::string &path) {
     while (list.size() > 1 && list.back().header.first_lsn >= end) {
         list.pop_back();
     }
-    // The copy must end with a complete group.
     if (end != durable && end != list.back().end && end != list.back().header.first_lsn) {
-        SegmentBytes bytes;
-        int code = bytes.open(store_, list.back().name, false);
-        if (code < 0) {
+        if (const int code = check_end(store_, list.back().name, list.back().header, end);
+            code < 0) {
             return code;
-        }
-        const SegmentShape shape = SegmentShape::of(list.back().header);
-        bytes.set_cap(shape.offset(end));
-        FrameView frame;
-        Lsn at = shape.header.first_lsn;
-        bool boundary = false;
-        while (at < end) {
-            const Step step = next_frame(bytes, shape, at, frame);
-            if (step != Step::frame && step != Step::gap) {
-                return step == Step::read_error ? frame.code : kCorrupt;
-            }
-            at = frame.next;
-            boundary = step == Step::gap || (frame.header.flags & kGroupMore) == 0;
-        }
-        if (at != end || !boundary) {
-            return -EINVAL;
         }
     }
     Store copy(store_.sys());
-    int code = copy.open_dir(path, true, options_.root);
-    Listing listing;
-    if (code == 0) {
-        code = copy.list(listing);
-    }
-    if (code == 0 && (!listing.segments.empty() || listing.mark || listing.foreign != 0)) {
-        code = -ENOTEMPTY;
-    }
-    if (code == 0) {
-        code = copy.create_mark();
-    }
-    if (code == 0) {
-        Slot slot{};
-        slot.uuid = uuid_;
-        slot.epoch = epoch_;
-        slot.durable_lsn = end;
-        slot.trim_lsn = list.front().header.first_lsn;
-        slot.last_number = list.back().header.number;
-        slot.clean = 1;
-        code = copy.write_both(slot);
-    }
-    AlignedBuffer piece(std::size_t{1} << 20);
+    Slot slot{};
+    slot.uuid = uuid_;
+    slot.epoch = epoch_;
+    slot.durable_lsn = end;
+    slot.trim_lsn = list.front().header.first_lsn;
+    slot.last_number = list.back().header.number;
+    slot.clean = 1;
+    int code = begin_copy(copy, path, options_.root, slot);
+    const AlignedBuffer piece(std::size_t{1} << 20);
     for (std::size_t i = 0; code == 0 && i < list.size(); ++i) {
         const Live &live = list[i];
-        const std::uint64_t bytes =
-            kHeaderBlock + (std::min(live.end, end) - live.header.first_lsn);
-        Fd in;
-        code = store_.open_segment(live.name, O_RDONLY, in);
-        Fd out;
-        if (code == 0) {
-            const int fd = copy.sys().open(copy.dir(), live.name.c_str(),
-                                           O_RDWR | O_CREAT | O_EXCL, 0666);
-            code = fd < 0 ? fd : 0;
-            out = Fd(copy.sys(), fd);
-        }
-        for (std::uint64_t at = 0; code == 0 && at < bytes;) {
-            std::size_t got = 0;
-            std::size_t done = 0;
-            code = read_fully(store_.sys(), in.get(), piece.data(),
-                              std::min<std::uint64_t>(piece.size(), bytes - at), at, got);
-            if (code == 0 && got == 0) {
-                code = kCorrupt;
-            }
-            if (code == 0) {
-                code = write_fully(copy.sys(), out.get(), piece.data(), got, at, 0, done);
-            }
-            at += got;
-        }
-        if (code == 0) {
-            code = copy.sys().fsync(out.get());
-        }
+        code = copy_part(store_, copy, {live.name, live.header.first_lsn, std::min(live.end, end)},
+                         piece);
+    }
+    return code == 0 ? copy.sync_dir() : code;
+}
+
+int snapshot_path(Syscalls &sys, const std::string &from, Lsn upto, const std::string &to) {
+    Scene scene(sys);
+    int code = scene.look(from);
+    if (code < 0) {
+        return code;
+    }
+    if (scene.damaged()) {
+        return kCorrupt;
+    }
+    const Lsn whole = scene.writer ? scene.proven : scene.end;
+    const Lsn end = upto == 0 ? whole : upto;
+    auto &files = scene.files;
+    if (files.empty() || end > whole || end < files.front().first_lsn) {
+        return files.empty() && upto == 0 ? -ENOENT : -EINVAL;
+    }
+    while (files.size() > 1 && files.back().first_lsn >= end) {
+        files.pop_back();
+    }
+    SegmentHeader header;
+    Slot before;
+    code = scene.store.read_header(files.back().name, header);
+    if (code == 0 && end != whole && end != header.first_lsn) {
+        code = check_end(scene.store, files.back().name, header, end);
+    }
+    if (code == 0) {
+        code = scene.store.open_mark(false);
+    }
+    if (code == 0) {
+        code = scene.store.read_slots(before);
+    }
+    if (code < 0) {
+        return code == -EBADMSG ? kCorrupt : code == -ENOENT && scene.writer ? -EAGAIN : code;
+    }
+    Store copy(sys);
+    Slot slot{};
+    slot.uuid = before.uuid;
+    slot.epoch = before.epoch;
+    slot.durable_lsn = end;
+    slot.trim_lsn = files.front().first_lsn;
+    slot.last_number = files.back().number;
+    slot.clean = 1;
+    code = begin_copy(copy, to, -1, slot);
+    if (code < 0) {
+        return code;
+    }
+    const AlignedBuffer piece(std::size_t{1} << 20);
+    std::vector<bool> there(files.size());
+    for (std::size_t i = 0; code == 0 && i < files.size(); ++i) {
+        const Lsn part_end = i + 1 < files.size() ? files[i + 1].first_lsn : end;
+        code = copy_part(scene.store, copy, {files[i].name, files[i].first_lsn, part_end}, piece);
+        there[i] = code == 0;
+        code = code == -ENOENT ? 0 : code;  // trimmed: the watermark will say so
+    }
+    // What was trimmed meanwhile may have been overwritten while it was copied, but not before the
+    // new trim point was in both slots. What was withdrawn, or cut by a new writer, raises the
+    // epoch there before it is touched.
+    Slot after;
+    if (code == 0) {
+        code = scene.store.read_slots(after);
+    }
+    if (code == 0 && (after.epoch != before.epoch || after.trim_lsn >= end)) {
+        code = -EAGAIN;
+    }
+    std::size_t kept = 0;
+    while (code == 0 && kept + 1 < files.size() && files[kept + 1].first_lsn <= after.trim_lsn) {
+        code = there[kept] ? copy.remove(files[kept].name) : 0;
+        ++kept;
+    }
+    for (std::size_t i = kept; code == 0 && i < files.size(); ++i) {
+        code = there[i] ? 0 : -EAGAIN;
+    }
+    if (code == 0 && kept != 0) {
+        slot.trim_lsn = files[kept].first_lsn;
+        code = copy.write_both(slot);
     }
     return code == 0 ? copy.sync_dir() : code;
 }

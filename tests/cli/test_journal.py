@@ -382,10 +382,14 @@ class Care(Base):
         self.assertEqual((found["below"]["rule"], found["writer"]), ("writer", True))
         self.assertEqual(len(self.json("ls", wal)["segments"]), 1)
         for args in (["append", wal], ["trim", wal, "4096"], ["pins", "add", wal, "x", "4096"],
-                     ["pins", "remove", wal, "x"], ["snapshot", wal, self.path("copy")],
+                     ["pins", "remove", wal, "x"],
                      ["salvage", wal, self.path("copy")]):
             with self.subTest(args=args):
                 self.fail_with(1, "journal", *args, says=["FSYS_E_LOCKED"])
+        copied = self.json("snapshot", wal, self.path("copy"))
+        self.assertEqual((copied["records"], copied["end_lsn"]), (2, report["end_lsn"]))
+        self.assertEqual([record["lsn"] for record in self.records(name="copy")],
+                         [record["lsn"] for record in self.records()])
         writer.stdin.close()
         self.assertEqual(writer.wait(timeout=30), 0)
         self.assertEqual(self.cat(), ["one", "two"])

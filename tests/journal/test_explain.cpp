@@ -3,8 +3,9 @@
 // fsys_journal_explain(), the rules in the report, and the lists by path: each rule is provoked,
 // and what is said of a position is compared with what the journal was made of.
 
+#include <atomic>
 #include <cstddef>
-#include <functional>
+#include <deque>
 
 #include "fsys/journal.h"
 
@@ -385,6 +386,103 @@ TEST_CASE("beside a writer that is just making its watermark file nothing is the
         REQUIRE(reader->next(found) == Got::end);
     }
     writer.unlock();
+}
+
+TEST_CASE("snapshot by path: beside a writer that commits, trims and recycles",
+          "[journal][abi][explain]") {
+    Scratch dir;
+    const std::string path = dir / "j";
+    auto journal = open_journal(path, small(8192));
+    std::atomic<bool> stop{false};
+    std::atomic<std::uint64_t> committed{0};
+    std::thread writer([&] {
+        std::deque<Lsn> lsns;
+        for (std::uint64_t n = 0; !stop; ++n) {
+            const std::string text = record(n, 700);
+            Lsn lsn = 0;
+            if (journal->commit(text.data(), text.size(), 0, -1, &lsn) != 0) {
+                return;
+            }
+            ++committed;
+            lsns.push_back(lsn);
+            if (lsns.size() > 60) {
+                if (n % 8 == 0 && journal->trim(lsns[20]) != 0) {
+                    return;
+                }
+                lsns.pop_front();
+            }
+        }
+    });
+    unsigned made = 0;
+    unsigned trimmed = 0;
+    for (int round = 0; made < 8 && round < 400; ++round) {
+        const std::string copy = dir / ("copy" + std::to_string(round));
+        const int code = fsys_journal_snapshot_path(path.c_str(), 0, copy.c_str());
+        if (code == -EAGAIN) {
+            ++trimmed;
+            continue;
+        }
+        INFO("round " << round);
+        REQUIRE(code == 0);
+        ++made;
+        const auto report = check(copy, FSYS_JOURNAL_DEEP);
+        INFO(report.text);
+        REQUIRE(report.verdict == FSYS_JOURNAL_CLEAN);
+        REQUIRE(report.end_lsn <= journal->durable());
+        // Consecutive records, each as it was written.
+        const Read all = read_all(copy);
+        REQUIRE(all.last == Got::end);
+        REQUIRE(all.records.size() == report.records);
+        std::uint64_t expected = 0;
+        for (std::size_t i = 0; i < all.records.size(); ++i) {
+            std::uint64_t n = 0;
+            std::memcpy(&n, all.records[i].data(), sizeof n);
+            REQUIRE((i == 0 || n == expected));
+            REQUIRE(all.records[i] == record(n, 700));
+            expected = n + 1;
+        }
+        std::filesystem::remove_all(copy);
+    }
+    stop = true;
+    writer.join();
+    REQUIRE(made == 8);
+    REQUIRE(committed > 0);
+    REQUIRE(journal->cause().empty());
+    REQUIRE(journal->close() == 0);
+}
+
+TEST_CASE("snapshot by path: up to a record, without a writer, refusals",
+          "[journal][abi][explain]") {
+    Scratch dir;
+    const std::string path = dir / "j";
+    const Made made = make(path, 12, false);
+    const auto source = check(path);
+    const std::string before = slurp(segment_files(path)[0]);
+    const std::string half = dir / "half";
+    REQUIRE(fsys_journal_snapshot_path(path.c_str(), made.lsns[5], half.c_str()) == 0);
+    REQUIRE(check(half, FSYS_JOURNAL_DEEP).records == 6);
+    REQUIRE(check(half).end_lsn == made.lsns[5]);
+    REQUIRE(fsys_journal_snapshot_path(path.c_str(), 0, half.c_str()) == -ENOTEMPTY);
+    const std::string all = dir / "all";
+    REQUIRE(fsys_journal_snapshot_path(path.c_str(), 0, all.c_str()) == 0);
+    REQUIRE(read_all(all).lsns == made.lsns);
+    // It is a journal: it goes on.
+    auto journal = open_journal(all, small());
+    REQUIRE(journal != nullptr);
+    Lsn lsn = 0;
+    REQUIRE(journal->commit("more", 4, 0, -1, &lsn) == 0);
+    REQUIRE(journal->close() == 0);
+    REQUIRE(read_all(all).records.size() == 13);
+    for (const Lsn wrong : {made.lsns[5] + 8, made.lsns[5] - 8, source.end_lsn + 512}) {
+        const std::string no = dir / ("no" + std::to_string(wrong));
+        REQUIRE(fsys_journal_snapshot_path(path.c_str(), wrong, no.c_str()) == -EINVAL);
+        REQUIRE_FALSE(std::filesystem::exists(no));
+    }
+    REQUIRE(slurp(segment_files(path)[0]) == before);
+    REQUIRE(fsys_journal_snapshot_path((dir / "none").c_str(), 0, (dir / "x").c_str()) == -ENOENT);
+    REQUIRE(fsys_journal_snapshot_path(nullptr, 0, "x") == -EINVAL);
+    flip(path, 0, made.lsns[4] - 9);
+    REQUIRE(fsys_journal_snapshot_path(path.c_str(), 0, (dir / "x").c_str()) == FSYS_E_CORRUPT);
 }
 
 TEST_CASE("explain and lists: refusals, and a caller of the first version",

@@ -247,15 +247,12 @@ int run_journal_pins_remove(const JournalOptions &options)
 
 int run_journal_snapshot(const JournalOptions &options)
 {
-    Engine engine({});
-    JournalHandle journal(engine, options.path, briefly());
-    if (const int code =
-            fsys_journal_snapshot(journal.get(), options.lsn, options.target.c_str());
+    if (const int code = fsys_journal_snapshot_path(options.path.c_str(), options.lsn,
+                                                    options.target.c_str());
         code < 0) {
         throw Failure(fmt::format("cannot copy to '{}' the journal", printable(options.target)),
                       options.path, code);
     }
-    check(journal.close(), "cannot close the journal", options);
     fsys_journal_report report{};
     report.struct_size = sizeof report;
     check(fsys_journal_check(options.target.c_str(), FSYS_JOURNAL_DEEP, &report),

@@ -15,8 +15,9 @@ constexpr const char *kText =
     R"(Looks at, fills, checks and saves journals (write-ahead logs) of the library.
 
 A JOURNAL is a directory. Commands that only look take no lock, change nothing, and work beside a
-running writer. append, trim, pins add, pins remove and snapshot open the journal for writing: they
-fail while another has it open, recover it as any opening does, and begin a new segment.)";
+running writer; so does snapshot. append, trim, pins add and pins remove open the journal for
+writing: they fail while another has it open, recover it as any opening does, and begin a new
+segment.)";
 
 constexpr const char *kExamples = R"(
 Examples:
@@ -178,7 +179,8 @@ JournalCommands::JournalCommands(CLI::App &app)
 
     CLI::App *snapshot =
         add(*journal_, "snapshot", "copy to a new, clean journal", &run_journal_snapshot,
-            "Copies the journal, up to a record, into TARGET, and checks the copy.",
+            "Copies the journal, up to a record, into TARGET, and checks the copy. JOURNAL is not "
+            "changed, and a\nwriter is not held up: what it trims meanwhile is not in the copy.",
             R"(  fsys journal snapshot wal /backup/wal
   fsys journal snapshot wal /backup/wal --to 8192)");
     snapshot->add_option("TARGET", options_.target, "absent or empty directory")->required();

@@ -1064,6 +1064,7 @@ extern "C" {
         ret_records: *mut u64,
         ret_lost: *mut u64,
     ) -> c_int;
+    pub fn fsys_journal_snapshot_path(from: *const c_char, lsn: u64, to: *const c_char) -> c_int;
     pub fn fsys_journal_explain(
         path: *const c_char,
         position: u64,

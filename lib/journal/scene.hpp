@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//
+// A directory as it is to be judged from outside: by recovery's rules, or beside a writer up to
+// what that one has written. Used by one thread; takes no lock, changes nothing.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "journal/reader.hpp"
+
+namespace libfsys::journal {
+
+struct Scene {
+    explicit Scene(Syscalls &sys) : store(sys) {}
+    int look(const std::string &path);
+
+    bool damaged() const { return state.verdict == Verdict::damaged; }
+    // Frames of segment `index` end here at the latest.
+    Lsn limit(std::size_t index, const SegmentHeader &header) const;
+
+    Store store;
+    bool writer = false;
+    State state;                     // without a writer
+    std::vector<SegmentFile> files;  // what is kept, oldest first
+    Lsn first = 0;
+    Lsn end = 0;     // without damage: behind the last whole group; of a writer: what is written
+    Lsn proven = 0;  // below it all was durable, says the watermark or the writer
+};
+
+}  // namespace libfsys::journal
