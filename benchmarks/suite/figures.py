@@ -141,3 +141,46 @@ def overhead_table(text):
             "columns": ["what", "call", "ns/op", "quartiles", "fastest tenth", "over C, ns",
                         "quartiles"],
             "rows": rows}
+
+
+VERDICT_LINE = re.compile(
+    r"^\s+(?P<over>.+) / (?P<under>.+) = (?P<median>[\d.]+)\s+\[(?P<q1>[\d.]+) \.\. (?P<q3>[\d.]+)\]"
+    r".*; goal (?P<sign>[<>]=) (?P<limit>[\d.]+): (?P<word>.*)$")
+
+
+def python_document(samples, text):
+    """What benchmarks/python wrote (seconds per op by round) and printed (its verdicts), in the form
+    of the other programs."""
+    comparisons = []
+    for one in samples["results"]:
+        variants = [{"name": name, "threads": 1,
+                     "rounds": [{"ops_per_second": 1 / seconds} for seconds in times]}
+                    for name, times in one["times"].items()]
+        first = rates(variants[0])
+        third = max(1, len(first) // 3)
+        comparisons.append({"id": "python/" + one["title"].split("(")[0].strip(),
+                            "title": one["title"], "error": "", "variants": variants,
+                            "drift": quantile(first[-third:], 0.5) / quantile(first[:third], 0.5)
+                            - 1})
+    goals, title = [], "?"
+    for line in text.splitlines():
+        found = VERDICT_LINE.match(line)
+        if "(goal: " in line:
+            title = line.split("   (goal: ")[0].strip()
+        elif found:
+            value = {key: float(found[key]) for key in ("median", "q1", "q3")}
+            limit = float(found["limit"])
+            at_most = found["sign"] == "<="
+            goals.append({
+                "what": f"Python, {title}: {found['over']} over {found['under']}",
+                "bound": "at_most" if at_most else "at_least", "limit": limit,
+                "unit": "x its time", "how": "time per op, paired rounds", "comparison": title,
+                "measured": {**value, "min": value["q1"], "max": value["q3"],
+                             "rounds": len(comparisons[0]["variants"][0]["rounds"])},
+                "reached": value["median"] <= limit if at_most else value["median"] >= limit,
+                "within_noise": value["q1"] <= limit <= value["q3"]})
+    peers = samples["facts"].get("peers", {})
+    notes = [f"peer {name}: not run: it is not installed" for name, version in peers.items()
+             if version is None]
+    notes += [f"{name} {version}" for name, version in peers.items() if version is not None]
+    return {"comparisons": comparisons, "goals": goals, "notes": notes}

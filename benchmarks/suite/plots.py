@@ -108,7 +108,7 @@ def comparisons_plot(comparisons):
         names = [v["name"] for v in comparison["variants"]]
         order = range(len(names) - 1, -1, -1)
         axes.barh(list(order), [v["median"] for v in values], xerr=bars(values), height=0.65,
-                  color=[OURS if n.startswith(("fsys ", "fsys_", "libfsys")) else THEIRS
+                  color=[OURS if n.startswith(("fsys ", "fsys_", "fsys.", "libfsys", "journal")) else THEIRS
                          for n in names], error_kw={"linewidth": 0.8})
         axes.axvline(1, color="black", linewidth=0.6)
         axes.set_yticks(list(order))

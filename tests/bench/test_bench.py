@@ -107,6 +107,23 @@ backend: IoUring
             ["async", "submit_read + wait, 64 in flight", "812", "-", "-", "-", "-"]])
         self.assertEqual(figures.overhead_table("error: no library")["rows"], [])
 
+    def test_the_python_benchmark_is_read(self):
+        text = """
+1,000 concurrent 4 KiB reads under asyncio   (goal: best peer >= 5 x fsys.aio)
+  fsys.aio, gather of read                        2.00 us/op      500,000 op/s   least 1.90 us/op
+  aiofiles (seek, read) / fsys.aio, gather of read = 20.50  [19.00 .. 22.00], of the least 19.80; goal >= 5.0: reached
+"""
+        samples = {"facts": {"peers": {"aiofiles": "24.1.0", "aiofile": None}}, "results": [
+            {"title": "1,000 concurrent 4 KiB reads under asyncio",
+             "times": {"fsys.aio, gather of read": [2e-6, 4e-6], "aiofiles": [4e-5, 8e-5]}}]}
+        made = figures.python_document(samples, text)
+        base, peer = made["comparisons"][0]["variants"]
+        self.assertAlmostEqual(figures.ratios(peer, base)[1], 0.05)
+        self.assertEqual([(goal["limit"], goal["bound"], goal["reached"], goal["within_noise"])
+                          for goal in made["goals"]], [(5.0, "at_least", True, False)])
+        self.assertIn("peer aiofile: not run: it is not installed", made["notes"])
+        result.markdown({**a_run(), "parts": {"python": made}})
+
     def test_shapes(self):
         def of(function, sizes=(1, 10, 100, 1000)):
             return figures.shape([(x, function(x)) for x in sizes])
