@@ -25,9 +25,11 @@ namespace libfsys::test {
 namespace {
 
 std::string scratch() {
-    char name[] = "device-XXXXXX";
-    REQUIRE(::mkdtemp(name) != nullptr);
-    return std::filesystem::absolute(name).string();
+    // Some hundred small files for each test: memory where there is some.
+    std::string name = ::access("/dev/shm", W_OK) == 0 ? "/dev/shm/fsys-device-XXXXXX"
+                                                       : "./device-XXXXXX";
+    REQUIRE(::mkdtemp(name.data()) != nullptr);
+    return std::filesystem::canonical(name).string();
 }
 
 constexpr FileSystem kKinds[] = {
