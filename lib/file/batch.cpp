@@ -43,11 +43,25 @@ private:
         std::uint64_t generation;
         std::size_t index;
     };
+    // The descriptors are only lent to the entries: these end before those are closed.
+    struct Lent {
+        Engine &engine;
+        std::vector<Entry> entries;
+        ~Lent() {
+            for (const Entry &entry : entries) {
+                engine.forget_file(*entry.target, entry.generation);
+            }
+        }
+    };
 
     void run_some(const std::vector<int> &fds, const std::vector<bool> &data_only,
                   std::vector<int> &results, std::size_t from, std::size_t to) {
-        std::vector<Entry> entries;
+        // All memory first: a failure to get some must not leave entries behind.
+        Lent lent{engine_, {}};
+        std::vector<Entry> &entries = lent.entries;
         std::vector<Request> requests;
+        std::vector<fsys_op> ops(to - from);
+        std::vector<fsys_result> done(to - from);
         entries.reserve(to - from);
         requests.reserve(to - from);
         // A lone sync is cheapest as the plain call; so is what there is no entry for.
@@ -69,8 +83,6 @@ private:
             request.target = target;
             requests.push_back(request);
         }
-        std::vector<fsys_op> ops(requests.size());
-        std::vector<fsys_result> done(requests.size());
         std::size_t accepted = 0;
         int refused = 0;
         while (accepted < requests.size()) {
@@ -103,7 +115,6 @@ private:
                     ? (data_only[entries[i].index] ? engine_.sys.fdatasync(fds[entries[i].index])
                                                    : engine_.sys.fsync(fds[entries[i].index]))
                     : refused;
-            engine_.forget_file(*entries[i].target, entries[i].generation);
         }
     }
 

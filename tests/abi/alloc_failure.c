@@ -9,13 +9,16 @@
  */
 #include "alloc_hook.h"
 
-#include <fsys/fsys.h>
+#include <fsys/files.h>
 
 #include <fcntl.h>
 #include <time.h>
 
 static char path[] = "fsys-alloc.XXXXXX";
 static char memory[8][512];
+static char second[] = "fsys-alloc-2.XXXXXX";
+static char third[] = "fsys-alloc-3.XXXXXX";
+static char folder[] = "fsys-alloc-d.XXXXXX";
 static uint32_t backend;
 
 /* A refusal must be one for want of memory, or follow from one. Returns the code. */
@@ -40,6 +43,55 @@ static int64_t attempt(int64_t code, const char *call) {
 }
 
 #define TRY(call) attempt((call), #call)
+
+/* Whole files and names. Returns whether all of it succeeded. */
+static bool whole_files(fsys *handle) {
+    bool good = true;
+    const fsys_replace_options replacing = {.struct_size = sizeof replacing,
+                                            .durability = FSYS_DURABILITY_NONE};
+    /* Only a batch allocates for its syncs. */
+    const fsys_replace_options syncing = {.struct_size = sizeof syncing,
+                                          .durability = FSYS_DURABILITY_DATA};
+    const fsys_path_options named = {.struct_size = sizeof named,
+                                     .durability = FSYS_DURABILITY_NONE};
+    good = TRY(fsys_replace(handle, second, memory[0], 512, &replacing, NULL)) == 0 && good;
+    fsys_batch_item items[2] = {{.path = second, .data = memory[1], .length = 512},
+                                {.path = third, .data = memory[2], .length = 512}};
+    good = TRY(fsys_batch(handle, items, 2, &syncing)) == 0 && good;
+    fsys_op op = 0;
+    fsys_result result;
+    if (TRY(fsys_submit_replace(handle, third, memory[3], 512, &replacing, NULL, 0, &op)) == 0 &&
+        TRY(fsys_wait(handle, op, FSYS_FOREVER, &result)) == 0) {
+        good = TRY(result.result) == 0 && good;
+    } else {
+        good = false;
+    }
+    fsys_replacement *replacement = NULL;
+    if (TRY(fsys_replace_begin(handle, third, &replacing, &replacement)) == 0) {
+        good = TRY(fsys_replace_write(replacement, memory[4], 512)) == 0 && good;
+        EXPECT(fsys_replace_abort(replacement), 0);
+    } else {
+        good = false;
+    }
+    good = TRY(fsys_copy(handle, second, third, &replacing, NULL)) == 0 && good;
+    good = TRY(fsys_append(handle, third, memory[5], 512, &named, NULL)) == 0 && good;
+    void *data = NULL;
+    size_t length = 0;
+    if (TRY(fsys_read_file(handle, third, 0, &named, &data, &length)) == 0) {
+        fsys_free(data);
+    } else {
+        good = false;
+    }
+    fsys_scan *scan = NULL;
+    if (TRY(fsys_scan_open(handle, folder, &named, &scan)) == 0) {
+        fsys_scan_entry entry = {.struct_size = sizeof entry};
+        good = TRY(fsys_scan_next(scan, &entry)) == FSYS_E_NOTHING && good;
+        EXPECT(fsys_scan_close(scan), 0);
+    } else {
+        good = false;
+    }
+    return good;
+}
 
 /* Everything that could allocate. Returns whether all of it succeeded. */
 static bool life(void) {
@@ -135,6 +187,7 @@ static bool life(void) {
     good = TRY(fsys_event_fd(handle)) >= 0 && good;
     good = TRY(fsys_write(file, memory[0], 512, 0, 0)) == 512 && good;
     EXPECT(fsys_file_close(file), 0);
+    good = whole_files(handle) && good;
     EXPECT(fsys_close(handle), 0);
     return good;
 }
@@ -224,11 +277,18 @@ int main(int argc, char **argv) {
     const int fd = mkstemp(path);
     CHECK(fd >= 0 && ftruncate(fd, 4096) == 0);
     close(fd);
+    const int others[2] = {mkstemp(second), mkstemp(third)};
+    CHECK(others[0] >= 0 && others[1] >= 0 && mkdtemp(folder) != NULL);
+    close(others[0]);
+    close(others[1]);
     CHECK(life()); /* what is set up once per process is not the sweep's subject */
     big_arrays_need_no_memory();
     sweep(false);
     sweep(true);
     CHECK(life());
     unlink(path);
+    unlink(second);
+    unlink(third);
+    rmdir(folder);
     return 0;
 }
