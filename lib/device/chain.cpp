@@ -204,6 +204,8 @@ int open_device_node(System &system, const std::string &directory, mode_t type) 
             name = uevent.substr(start, uevent.find('\n', start) - start);
         }
     }
+    // All that may throw comes before there is a descriptor to lose.
+    const dev_t number = read_number(system, directory + "/dev");
     // Without CAP_SYS_ADMIN, Linux passes a Flush of a controller that calls it a change of
     // contents only through a node that is open for writing. Not so a block device: closing one
     // that was open for writing makes udev read it anew.
@@ -216,8 +218,7 @@ int open_device_node(System &system, const std::string &directory, mode_t type) 
     }
     FileFacts facts;
     const int code = system.inspect(fd, facts);
-    if (code != 0 || (facts.mode & S_IFMT) != type ||
-        facts.rdevice != read_number(system, directory + "/dev")) {
+    if (code != 0 || (facts.mode & S_IFMT) != type || number == 0 || facts.rdevice != number) {
         system.close(fd);
         return -ENXIO;
     }
