@@ -337,8 +337,10 @@ FSYS_API int fsys_submit_sync(fsys_file *file, uint64_t length, uint64_t offset,
                               uint64_t user_data, fsys_op *ret_op) FSYS_NOEXCEPT;
 
 /**
- * Submits an array with one push and one wake-up. Requests are accepted in order until one is
- * refused; linked requests are accepted together or not at all. Any thread.
+ * Submits an array with one push and one wake-up for each 128. Requests are accepted in order until
+ * one is refused; linked requests are accepted together or not at all. With tokens, it waits for op
+ * slots (without FSYS_NONBLOCK) only before it has accepted any: later ones it would wait for might
+ * be those that it has just filled. Any thread.
  *
  * @param ret_ops  receives the tokens of the accepted ones, or NULL to use the completion queue
  * @return how many were accepted (1..count), 0 when `count` is 0, or the code that the first

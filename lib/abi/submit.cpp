@@ -54,10 +54,10 @@ std::uint32_t piece_of(const fsys_request *requests, std::uint32_t count) {
     return end;
 }
 
-// Translates `count` requests into `list` and submits them. Returns how many were accepted, or a
-// code when the first was not.
-int submit_piece(const Call &call, const fsys_request *requests, std::uint32_t count, Request *list,
-                 fsys_op *ret_ops) {
+// Translates `count` requests into `list`, with `flags` besides their own, and submits them. Returns
+// how many were accepted, or a code when the first was not.
+int submit_piece(const Call &call, const fsys_request *requests, std::uint32_t count,
+                 std::uint32_t flags, Request *list, fsys_op *ret_ops) {
     // Until the first that is malformed; the engine decides how far a linked run allows.
     std::uint32_t valid = 0;
     int refusal = 0;
@@ -91,7 +91,8 @@ int submit_piece(const Call &call, const fsys_request *requests, std::uint32_t c
                 break;
             }
         }
-        list[valid] = Request{r.opcode, r.flags, target, r.buffer, r.length, r.offset, r.user_data};
+        list[valid] = Request{r.opcode, r.flags | flags, target,   r.buffer,
+                              r.length, r.offset,        r.user_data};
         if (r.opcode == FSYS_OP_SYNC && (r.flags & FSYS_SYNC_RANGE) == 0) {
             list[valid].length = list[valid].offset = 0;
         }
@@ -163,7 +164,9 @@ int fsys_submit(fsys *handle, const fsys_request *requests, uint32_t count,
                 if (piece > kPiece) {
                     on_heap = std::make_unique<Request[]>(piece);
                 }
-                code = submit_piece(call, requests + accepted, piece,
+                // With tokens, slots that earlier pieces took are freed by nobody but the caller.
+                const std::uint32_t flags = accepted != 0 && ret_ops != nullptr ? FSYS_NONBLOCK : 0;
+                code = submit_piece(call, requests + accepted, piece, flags,
                                     on_heap != nullptr ? on_heap.get() : on_stack,
                                     ret_ops != nullptr ? ret_ops + accepted : nullptr);
             } catch (const std::bad_alloc &) {

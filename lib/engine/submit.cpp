@@ -489,7 +489,9 @@ int Engine::submit_many(const Request *requests, std::uint32_t count, fsys_op *r
                     i = accepted - 1;
                     continue;
                 }
-                index = allocate(r.flags, code);
+                // Slots that hold tokens of this very call are freed by nobody else.
+                const bool own = ret_ops != nullptr && accepted != 0;
+                index = allocate(own ? r.flags | FSYS_NONBLOCK : r.flags, code);
             }
             if (index == kNil) {
                 break;
