@@ -65,7 +65,10 @@ class Put(support.Case):
     def test_keep(self):
         path = self.write("f", b"old")
         os.chmod(path, 0o604)
-        os.setxattr(path, "user.note", b"kept")
+        try:
+            os.setxattr(path, "user.note", b"kept")
+        except OSError as error:
+            self.skipTest(f"extended attributes here: {error}")
         os.utime(path, ns=(1_000_000_000, 2_000_000_007))
         self.put(path, "--keep", "all", data=b"new")
         self.assertEqual(os.getxattr(path, "user.note"), b"kept")

@@ -222,7 +222,9 @@ TEST_CASE("R7: owner, mode, attributes, times, in this order, then the sync", "[
     put(dir / "f", "old");
     REQUIRE(::chown((dir / "f").c_str(), 1234, 4321) == 0);
     REQUIRE(::chmod((dir / "f").c_str(), 06755) == 0);
-    REQUIRE(::setxattr((dir / "f").c_str(), "user.note", "kept", 4, 0) == 0);
+    if (::setxattr((dir / "f").c_str(), "user.note", "kept", 4, 0) != 0) {
+        FSYS_SKIP("no extended attributes in the build directory");
+    }
     Spy spy;
     fsys *handle = open_over(spy);
     ReplaceOptions all(0, FSYS_KEEP_ALL);
