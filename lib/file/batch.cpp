@@ -59,17 +59,14 @@ private:
         // All memory first: a failure to get some must not leave entries behind.
         Lent lent{engine_, {}};
         std::vector<Entry> &entries = lent.entries;
-        std::vector<Request> requests;
-        std::vector<fsys_op> ops(to - from);
-        std::vector<fsys_result> done(to - from);
+        std::vector<fsys_op> ops;
         entries.reserve(to - from);
-        requests.reserve(to - from);
-        // A lone sync is cheapest as the plain call; so is what there is no entry for.
+        ops.reserve(to - from);
         for (std::size_t i = from; i < to; ++i) {
+            // A lone sync is cheapest as the plain call; so is what there is no entry or slot for.
             Target *target = to - from > 1 ? engine_.targets.allocate() : nullptr;
             if (target == nullptr) {
-                results[i] =
-                    data_only[i] ? engine_.sys.fdatasync(fds[i]) : engine_.sys.fsync(fds[i]);
+                results[i] = sync(fds[i], data_only[i]);
                 continue;
             }
             TargetFacts facts;
@@ -77,45 +74,32 @@ private:
             facts.readable = facts.writable = true;
             const std::uint64_t generation = engine_.targets.open(*target, facts);
             entries.push_back({target, generation, i});
+            TargetTable::acquire(*target, generation, current_shard());
             Request request;
             request.opcode = FSYS_OP_SYNC;
-            request.flags = FSYS_WAIT_SOON | (data_only[i] ? FSYS_SYNC_DATA : 0);
+            request.flags = FSYS_NONBLOCK | (data_only[i] ? FSYS_SYNC_DATA : 0);
             request.target = target;
-            requests.push_back(request);
-        }
-        std::size_t accepted = 0;
-        int refused = 0;
-        while (accepted < requests.size()) {
-            const auto left = static_cast<std::uint32_t>(requests.size() - accepted);
-            for (std::size_t i = accepted; i < requests.size(); ++i) {
-                TargetTable::acquire(*entries[i].target, entries[i].generation, current_shard());
+            fsys_op op = 0;
+            const int code = engine_.submit_one(request, &op);
+            if (code != 0) {
+                engine_.release_user(*target, current_shard());
+                results[i] = code == -EAGAIN ? sync(fds[i], data_only[i]) : code;
             }
-            const int n =
-                engine_.submit_many(requests.data() + accepted, left, ops.data() + accepted);
-            const std::size_t taken = n > 0 ? static_cast<std::size_t>(n) : 0;
-            for (std::size_t i = accepted + taken; i < requests.size(); ++i) {
-                engine_.release_user(*entries[i].target, current_shard());
-            }
-            const int code = taken == 0 ? 0
-                                        : engine_.wait_all(ops.data() + accepted,
-                                                           static_cast<std::uint32_t>(taken),
-                                                           FSYS_FOREVER, done.data() + accepted);
-            if (n <= 0 || code != 0) {
-                refused = code != 0 ? code : n < 0 ? n : -EAGAIN;
-                break;
-            }
-            accepted += taken;
+            ops.push_back(op);
         }
-        for (std::size_t i = 0; i < entries.size(); ++i) {
-            // What was not accepted is synced here; not so after a failure of the engine, which may
-            // still be at it.
-            results[entries[i].index] =
-                i < accepted ? static_cast<int>(done[i].result)
-                : refused == -EAGAIN
-                    ? (data_only[entries[i].index] ? engine_.sys.fdatasync(fds[entries[i].index])
-                                                   : engine_.sys.fsync(fds[entries[i].index]))
-                    : refused;
+        // The pool takes them from the front. This thread executes what nobody has begun, from the
+        // back: so they end also where it is itself the only thread of the pool.
+        for (std::size_t i = ops.size(); i-- != 0;) {
+            if (ops[i] != 0) {
+                fsys_result done{};
+                const int code = engine_.wait(ops[i], FSYS_FOREVER, &done);
+                results[entries[i].index] = code != 0 ? code : static_cast<int>(done.result);
+            }
         }
+    }
+
+    int sync(int fd, bool data_only) {
+        return data_only ? engine_.sys.fdatasync(fd) : engine_.sys.fsync(fd);
     }
 
     Engine &engine_;
