@@ -94,6 +94,20 @@ bool claim(Word &word, std::uint64_t expected, OpState to, std::uint64_t drop = 
     }
 }
 
+// QUEUED and unlisted -> `to`, for a claimer that may list the op itself. False also when somebody has
+// listed it meanwhile: to list it again would link its slot twice.
+template <class Word>
+bool claim_unlisted(Word &word, std::uint64_t expected, OpState to) {
+    const std::uint64_t from = expected & (kGenerationMask | kStateMask);
+    while ((expected & (kGenerationMask | kStateMask)) == from && (expected & kListed) == 0) {
+        if (word.compare_exchange_weak(expected, with_state(expected, to), memory_order_acq_rel,
+                                       memory_order_acquire)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 // QUEUED or HELD, unlisted -> QUEUED and LISTED: the caller then hands it to a lane. Unlike a claim
 // this leaves the state as it is, so LISTED decides which of several (a waiter whose time is limited,
 // the ticker, a closer) does it: linking a slot twice would make the list a circle.

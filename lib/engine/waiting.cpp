@@ -222,7 +222,7 @@ void execute_hinted(Engine &engine, const fsys_op *tokens, std::uint32_t count, 
             }
             const std::uint64_t word = op->word.load(memory_order_acquire);
             if (op_word::generation(word) == generation && op_word::state(word) == OpState::kQueued &&
-                (word & op_word::kListed) == 0 && op_word::claim(op->word, word, OpState::kClaimed)) {
+                op_word::claim_unlisted(op->word, word, OpState::kClaimed)) {
                 claimed[n++] = engine.ops.index(*op);
             }
         }

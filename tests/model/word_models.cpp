@@ -306,6 +306,43 @@ struct PublishedOnce : rl::test_suite<PublishedOnce, 3> {
     void after() { RL_ASSERT(listed == 1); }
 };
 
+// A promised op is claimed by a wait_all, which hands it to a lane after all, while it is published by
+// the ticker (here its submitter): it is listed once.
+struct ClaimedToBeListed : rl::test_suite<ClaimedToBeListed, 2> {
+    Atomic<std::uint64_t> word;
+    rl::var<int> field;
+    int listed = 0;
+
+    void before() { word.store(word_of(OpState::kFree), memory_order_relaxed); }
+
+    void thread(unsigned index) {
+        if (index == 1) {
+            field($) = 1;
+            const std::uint64_t queued = word_of(OpState::kQueued, op_word::kSeen);
+            word.store(queued, memory_order_release);
+            listed += op_word::list(word, queued) ? 1 : 0;
+            return;
+        }
+        std::uint64_t seen = word.load(memory_order_relaxed);
+        if (op_word::state(seen) != OpState::kQueued || (seen & op_word::kListed) != 0) {
+            return;
+        }
+        if (broken("a claimer that lists")
+                ? op_word::claim(word, seen, OpState::kClaimed)
+                : op_word::claim_unlisted(word, seen, OpState::kClaimed)) {
+            RL_ASSERT(field($) == 1);
+            seen = word.load(memory_order_relaxed);
+            while (!word.compare_exchange_weak(
+                seen, op_word::with_state(seen, OpState::kQueued) | op_word::kListed,
+                memory_order_relaxed, memory_order_relaxed)) {
+            }
+            ++listed;
+        }
+    }
+
+    void after() { RL_ASSERT(listed == 1); }
+};
+
 // An op linked behind another: its release and its cancellation meet; then the driver takes it.
 struct HeldAndCancelled : rl::test_suite<HeldAndCancelled, 3> {
     Atomic<std::uint64_t> word;
@@ -406,6 +443,7 @@ const bool registered = [] {
     add<StaleGeneration>("op word: stale generation", {}, true);
     add<PoisonAndSleep>("op word: poison and sleep", {"change the word"}, true);
     add<PublishedOnce>("op word: published once", {"LISTED decides"}, true);
+    add<ClaimedToBeListed>("op word: claimed to be listed", {"a claimer that lists"}, true);
     add<HeldAndCancelled>("op word: held and cancelled", {}, false, 60000);
     return true;
 }();
