@@ -65,12 +65,15 @@ class Comparison:
               f"goal {'>=' if at_least else '<='} {goal}: {word}")
 
 
-def rounds(comparison: Comparison, variants: Dict[str, Variant], count: int) -> None:
+def rounds(comparison: Comparison, variants: Dict[str, Variant], count: int,
+           prepare: Callable[[], None] = lambda: None) -> None:
+    """`prepare` runs before each variant and is not counted."""
     names = list(variants)
     for number in range(count + 1):
         start = number % len(names)
         for name in names[start:] + names[:start]:
             gc.collect()
+            prepare()
             before = time.perf_counter()
             result = variants[name]()
             spent = time.perf_counter() - before
@@ -140,8 +143,25 @@ def blocking(path: str, offsets: List[int], count: int) -> List[Comparison]:
         many.show()
         many.verdict("[os.pread ...]", "read_many", 1.5, True)
         many.verdict("os.preadv into one buffer", "read_many_into one buffer", 1.5, True)
+
+        # Random reads that must wait for the disk, without read-ahead on either side.
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_RANDOM)
+        file.advise(0, 0, "random")
+        os.fsync(descriptor)
+
+        def forget() -> None:
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+
+        cold = Comparison("1,000 blocks of 4 KiB, kept, not in the page cache", COUNT,
+                          "pread loop >= 1.5 x read_many")
+        rounds(cold, {
+            "[os.pread ...]": lambda: [os.pread(descriptor, BLOCK, o) for o in offsets],
+            "read_many": lambda: file.read_many(offsets, BLOCK),
+        }, count, forget)
+        cold.show()
+        cold.verdict("[os.pread ...]", "read_many", 1.5, True)
     os.close(descriptor)
-    return [loop, many]
+    return [loop, many, cold]
 
 
 async def concurrent(path: str, offsets: List[int], count: int) -> Comparison:

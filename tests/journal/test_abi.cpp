@@ -139,6 +139,33 @@ TEST_CASE("every call of the journal, once, through C", "[journal][abi]") {
     REQUIRE(lost == 0);
 }
 
+TEST_CASE("a reader seeks into a segment begun after it was opened", "[journal][abi]") {
+    Scratch dir;
+    Engine engine;
+    const fsys_journal_options options = small_options();
+    fsys_journal *journal = nullptr;
+    REQUIRE(fsys_journal_open(engine.handle, (dir / "j").c_str(), &options, nullptr, &journal) == 0);
+    fsys_journal_reader *reader = nullptr;
+    REQUIRE(fsys_journal_reader_open(journal, 0, 0, &reader) == 0);
+    fsys_journal_record record{};
+    REQUIRE(fsys_journal_reader_next(reader, 0, &record) == 0);
+    REQUIRE(record.kind == FSYS_JOURNAL_END);
+    uint64_t second = 0;
+    uint64_t last = 0;
+    REQUIRE(fsys_journal_commit(journal, "first", 5, 0, FSYS_FOREVER, nullptr) == 0);
+    REQUIRE(fsys_journal_rotate(journal) == 0);
+    REQUIRE(fsys_journal_commit(journal, "second", 6, 0, FSYS_FOREVER, &second) == 0);
+    REQUIRE(fsys_journal_rotate(journal) == 0);
+    REQUIRE(fsys_journal_commit(journal, "last", 4, 0, FSYS_FOREVER, &last) == 0);
+    // It knew the first segment only, and began again at its start.
+    REQUIRE(fsys_journal_reader_seek(reader, second) == 0);
+    REQUIRE(fsys_journal_reader_next(reader, 0, &record) == 0);
+    REQUIRE(record.kind == FSYS_JOURNAL_RECORD);
+    REQUIRE(record.lsn == last);
+    REQUIRE(fsys_journal_reader_close(reader) == 0);
+    REQUIRE(fsys_journal_close(journal) == 0);
+}
+
 TEST_CASE("wrong arguments and handles are codes", "[journal][abi]") {
     Scratch dir;
     Engine engine;
