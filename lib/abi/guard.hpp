@@ -1,20 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //
-// What every entry point shares: no exception gets out, option structs are read by size, sentences
-// go into the caller's buffer.
+// What every entry point shares: no exception gets out, structs are read and written by the size that
+// their caller knows.
 #pragma once
 
 #include <algorithm>
 #include <cerrno>
-#include <cstdarg>
 #include <cstdint>
-#include <cstdio>
 #include <cstring>
 #include <new>
-#include <string>
 #include <system_error>
 
 #include "fsys/fsys.h"
+#include "platform/text.hpp"
 
 namespace libfsys {
 
@@ -82,34 +80,5 @@ int check_size(const T *to) {
                ? FSYS_E_BAD_STRUCT
                : 0;
 }
-
-template <std::size_t N>
-void copy_text(const std::string &from, char (&to)[N]) {
-    to[from.copy(to, N - 1)] = '\0';
-}
-
-// The caller's buffer for a sentence.
-class Detail {
-public:
-    Detail(char *text, std::size_t size) : text_(text), size_(text == nullptr ? 0 : size) {
-        if (size_ != 0) {
-            text_[0] = '\0';
-        }
-    }
-    // Writes the sentence and returns `code`.
-    __attribute__((format(printf, 3, 4))) int say(int code, const char *format, ...) {
-        if (size_ != 0) {
-            va_list args;
-            va_start(args, format);
-            std::vsnprintf(text_, size_, format, args);
-            va_end(args);
-        }
-        return code;
-    }
-
-private:
-    char *text_;
-    std::size_t size_;
-};
 
 }  // namespace libfsys

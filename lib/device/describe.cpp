@@ -5,8 +5,8 @@
 #include <sys/stat.h>
 
 #include "device/probe.hpp"
+#include "platform/text.hpp"
 
-#include "abi/guard.hpp"
 
 namespace libfsys::device {
 namespace {

@@ -13,8 +13,8 @@
 #include <cstdlib>
 #include <vector>
 
-#include "abi/guard.hpp"
 #include "device/namespace.hpp"
+#include "platform/text.hpp"
 
 namespace libfsys::device {
 namespace {

@@ -5,8 +5,8 @@
 
 #include <cstdint>
 
-#include "abi/guard.hpp"
 #include "engine/engine.hpp"
+#include "platform/text.hpp"
 
 namespace libfsys {
 

@@ -9,8 +9,8 @@
 #include <memory>
 #include <string>
 
-#include "abi/guard.hpp"
 #include "backend/transfer.hpp"
+#include "platform/text.hpp"
 
 namespace libfsys::files {
 

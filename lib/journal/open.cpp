@@ -23,13 +23,9 @@
 
 #include "engine/futex.hpp"
 #include "journal/journal.hpp"
-#include "journal/planted.hpp"
+#include "platform/planted.hpp"
 
 namespace libfsys::journal {
-
-#ifdef FSYS_PLANTED_BUGS
-Bug planted_bug = Bug::none;
-#endif
 
 namespace {
 

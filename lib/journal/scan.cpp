@@ -10,7 +10,7 @@
 #include <cerrno>
 #include <cstring>
 
-#include "journal/planted.hpp"
+#include "platform/planted.hpp"
 
 namespace libfsys::journal {
 namespace {

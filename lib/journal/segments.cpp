@@ -13,7 +13,7 @@
 
 #include "engine/futex.hpp"
 #include "journal/journal.hpp"
-#include "journal/planted.hpp"
+#include "platform/planted.hpp"
 
 namespace libfsys::journal {
 

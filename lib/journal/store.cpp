@@ -13,7 +13,7 @@
 #include <cstring>
 #include <new>
 
-#include "journal/planted.hpp"
+#include "platform/planted.hpp"
 
 namespace libfsys::journal {
 

@@ -5,11 +5,13 @@
 
 #include <cstdio>
 
-#include "journal/planted.hpp"
+#include "platform/planted.hpp"
 #include "journal/powerloss.hpp"
 #include "support/catch.hpp"
 
 using namespace journal_test;
+using libfsys::Bug;
+using libfsys::planted_bug;
 
 namespace {
 

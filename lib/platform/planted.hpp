@@ -4,7 +4,7 @@
 // sets the one that is to misbehave; without it every question folds to false and leaves no code.
 #pragma once
 
-namespace libfsys::journal {
+namespace libfsys {
 
 enum class Bug {
     none,
@@ -27,10 +27,10 @@ enum class Bug {
 };
 
 #ifdef FSYS_PLANTED_BUGS
-extern Bug planted_bug;
+inline Bug planted_bug = Bug::none;
 inline bool planted(Bug bug) { return planted_bug == bug; }
 #else
 constexpr bool planted(Bug) { return false; }
 #endif
 
-}  // namespace libfsys::journal
+}  // namespace libfsys
