@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //
-// Journals, readers, replacements and scans as objects of an engine: places, closing, and the two services of the engine
-// that journals use. Any thread. The table owns the objects.
+// Journals, readers, replacements and scans as objects of an engine: places, closing, and the two
+// services of the engine that journals use. Any thread. The table owns the objects.
 
 #include "abi/objects.hpp"
 
@@ -189,10 +189,7 @@ int ObjectTable::drive() {
     return ended;
 }
 
-bool ObjectTable::PoolRunner::run(journal::Task *task) {
-    engine_.pool.push(*task);
-    return true;
-}
+void ObjectTable::PoolRunner::run(journal::Task *task) { engine_.pool.push(*task); }
 
 void ObjectTable::OpSink::complete(const journal::Completion *group, std::size_t count) {
     // The slots were last written by the submitter, on another CPU: fetched ahead, the misses of a

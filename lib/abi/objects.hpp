@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //
-// The journals, readers, replacements and scans of one engine, looked up by id like its files: a place with a generation,
-// users counted, so that double close, a close that races with a call, and ids of anything else are
-// errors and not crashes. Entries stay while the engine lives.
+// The journals, readers, replacements and scans of one engine, looked up by id like its files: a place
+// with a generation, users counted, so that double close, a close that races with a call, and ids of
+// anything else are errors and not crashes. Entries stay while the engine lives.
 #pragma once
 
 #include <array>
@@ -87,7 +87,7 @@ private:
     class PoolRunner final : public journal::Runner {
     public:
         explicit PoolRunner(Engine &engine) : engine_(engine) {}
-        bool run(journal::Task *task) override;
+        void run(journal::Task *task) override;
 
     private:
         Engine &engine_;

@@ -281,7 +281,7 @@ public:
 private:
     int begin_gather();
     void end_gather();
-    bool is_lone(fsys_op issued, unsigned shard);
+    bool left_to_waiter(fsys_op issued, unsigned shard);
 
     // The write that a thread of this shard last left for its waiter.
     struct alignas(kCacheLine) Lone {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //
 // Ops that the engine only accounts for: somebody outside (the journal, a replacement on a pool
-// thread) decides when they end. Such
-// an op is CLAIMED from the start, so that no waiter, canceller or lane touches it. Any thread.
+// thread) decides when they end. Such an op is CLAIMED from the start, so that no waiter, canceller or
+// lane touches it. Any thread.
 
 #include "engine/engine.hpp"
 

@@ -349,7 +349,7 @@ int Engine::submit_one(const Request &r, fsys_op *ret_op) {
         (ret_op == nullptr ? op_word::kQueueBound : 0) | lane_bits(r.target, lane);
     const bool lone = claimable != 0 && lane == FSYS_LANE_POOL && r.opcode == FSYS_OP_WRITE &&
                       (r.flags & FSYS_DURABLE) == 0 && r.length <= kLoneMost;
-    if ((hinted && claimable != 0) || (lone && is_lone(issued, shard))) {
+    if ((hinted && claimable != 0) || (lone && left_to_waiter(issued, shard))) {
         // Not listed: the waiter takes it from here, the ticker if no waiter comes.
         const std::uint64_t word = op_word::with_state(free_word, OpState::kQueued) | claimable | fixed;
         op.word.store(word, memory_order_release);
@@ -368,7 +368,7 @@ int Engine::submit_one(const Request &r, fsys_op *ret_op) {
 // Waking a pool thread costs three times as much as the small buffered write that it would do, so one
 // that comes alone is left for its waiter, as if hinted. A second one before the first was claimed says
 // that this thread wants them to overlap: then both are published.
-bool Engine::is_lone(fsys_op issued, unsigned shard) {
+bool Engine::left_to_waiter(fsys_op issued, unsigned shard) {
     // Another thread of the shard may come in between; whatever is lost, the ticker finds.
     std::atomic<fsys_op> &left = lone_[shard].left;
     std::uint64_t generation = 0;

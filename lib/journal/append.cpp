@@ -455,8 +455,8 @@ void Journal::write_behind(Lsn end) {
         behind_scheduled_.load(std::memory_order_relaxed)) {
         return;
     }
-    if (!behind_scheduled_.exchange(true, std::memory_order_acq_rel) && !runner_->run(&behind_)) {
-        behind_scheduled_.store(false, std::memory_order_release);
+    if (!behind_scheduled_.exchange(true, std::memory_order_acq_rel)) {
+        runner_->run(&behind_);
     }
 }
 

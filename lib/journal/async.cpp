@@ -49,8 +49,8 @@ int Journal::submit_sync(Lsn lsn, std::uint64_t cookie, CompletionSink *sink) {
             async_running_ = start = true;
         }
     }
-    if (start && !runner_->run(this)) {
-        run();
+    if (start) {
+        runner_->run(this);
     } else if (lsn <= durable_.load(std::memory_order_acquire) ||
                poison_.load(std::memory_order_acquire) != 0) {
         complete_async();  // a flush, or its failure, passed while this one was being queued

@@ -52,11 +52,11 @@ protected:
 
 using Task = PoolTask;
 
-// Lends a thread, once per run(): the engine's pool, or a test's own. Returns false when it cannot
-// (shutting down); the journal then does the work on the calling thread.
+// Lends a thread, once per run(): the engine's pool (which has the calling thread do the work when it
+// has none), or a test's own.
 class Runner {
 public:
-    virtual bool run(Task *task) = 0;
+    virtual void run(Task *task) = 0;
 
 protected:
     ~Runner() = default;

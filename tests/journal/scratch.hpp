@@ -131,10 +131,9 @@ inline std::vector<std::string> segment_files(const std::string &dir) {
 // Lends real threads, and joins them.
 class ThreadRunner final : public Runner {
 public:
-    bool run(Task *task) override {
+    void run(Task *task) override {
         std::lock_guard lock(mutex_);
         threads_.emplace_back([task] { task->run(); });
-        return true;
     }
     ~ThreadRunner() {
         for (auto &thread : threads_) {
