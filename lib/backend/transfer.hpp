@@ -50,6 +50,10 @@ private:
 // Returns 0 or a negative code; `done` counts what was transferred in any case.
 int write_fully(Syscalls &sys, int fd, const void *data, std::size_t length, std::uint64_t offset,
                 int rwf, std::size_t &done);
+// fdatasync(2) or fsync(2).
+inline int sync_file(Syscalls &sys, int fd, bool data_only) {
+    return data_only ? sys.fdatasync(fd) : sys.fsync(fd);
+}
 // Reads until `length`, end of file or an error.
 int read_fully(Syscalls &sys, int fd, void *data, std::size_t length, std::uint64_t offset,
                std::size_t &done);

@@ -66,7 +66,7 @@ private:
             // A lone sync is cheapest as the plain call; so is what there is no entry or slot for.
             Target *target = to - from > 1 ? engine_.targets.allocate() : nullptr;
             if (target == nullptr) {
-                results[i] = sync(fds[i], data_only[i]);
+                results[i] = sync_file(engine_.sys, fds[i], data_only[i]);
                 continue;
             }
             TargetFacts facts;
@@ -83,7 +83,7 @@ private:
             const int code = engine_.submit_one(request, &op);
             if (code != 0) {
                 engine_.release_user(*target, current_shard());
-                results[i] = code == -EAGAIN ? sync(fds[i], data_only[i]) : code;
+                results[i] = code == -EAGAIN ? sync_file(engine_.sys, fds[i], data_only[i]) : code;
             }
             ops.push_back(op);
         }
@@ -96,10 +96,6 @@ private:
                 results[entries[i].index] = code != 0 ? code : static_cast<int>(done.result);
             }
         }
-    }
-
-    int sync(int fd, bool data_only) {
-        return data_only ? engine_.sys.fdatasync(fd) : engine_.sys.fsync(fd);
     }
 
     Engine &engine_;
@@ -262,13 +258,13 @@ private:
         }
         std::vector<int> results(fds.size());
         SyncOps(engine_).run(fds, std::vector<bool>(fds.size()), results);
-        flush_devices(results, fds, places);
+        const std::vector<bool> flush_failed = flush_devices(results, fds, places);
         for (std::uint32_t i = 0; i < end; ++i) {
             if (place[i] == SIZE_MAX) {
                 continue;
             }
             const int code = results[place[i]];
-            const bool device = flush_failed_.count(fds[place[i]]) != 0;
+            const bool device = flush_failed[place[i]];
             if (work[i].replacement && !device) {
                 work[i].replacement->say_to(detail());
                 note(items[i], *work[i].replacement,
@@ -286,12 +282,13 @@ private:
         }
     }
 
-    // Once per device: the directory and the files in it lie on the same one.
-    void flush_devices(std::vector<int> &results, const std::vector<int> &fds,
-                       const std::map<std::pair<dev_t, ino_t>, std::size_t> &places) {
-        flush_failed_.clear();
+    // Once per device: the directory and the files in it lie on the same one. Tells which results are
+    // of the flush.
+    std::vector<bool> flush_devices(std::vector<int> &results, const std::vector<int> &fds,
+                                    const std::map<std::pair<dev_t, ino_t>, std::size_t> &places) {
+        std::vector<bool> failed(results.size());
         if (!settings_.flushes_device()) {
-            return;
+            return failed;
         }
         std::map<dev_t, int> flushed;
         for (const auto &[key, at] : places) {
@@ -305,9 +302,10 @@ private:
             }
             if (device->second < 0) {
                 results[at] = device->second;
-                flush_failed_[fds[at]] = true;
+                failed[at] = true;
             }
         }
+        return failed;
     }
 
     Engine &engine_;
@@ -316,7 +314,6 @@ private:
     Detail detail_;
     int first_ = 0;
     bool stopped_ = false;
-    std::map<int, bool> flush_failed_;
 };
 
 }  // namespace

@@ -10,8 +10,8 @@
 #include <cerrno>
 #include <cstdlib>
 
-#include "file/names.hpp"
 #include "file/replace.hpp"
+#include "file/verb.hpp"
 
 namespace libfsys::files {
 namespace {
@@ -72,20 +72,17 @@ struct Malloced {
 
 int append(Syscalls &sys, PathSettings &settings, const std::string &path, const void *data,
            std::size_t length, std::uint64_t *ret_offset) {
-    const auto fail = [&](int code, const char *step) {
-        return settings.detail.say(code, "appending to '%s': %s: %s", path.c_str(), step,
-                                   fsys_strerror(code));
-    };
+    Verb verb(sys, settings, "appending to", path);
     Fd file;
     Found found;
     bool created = false;
-    // Twice: between the look and the opening somebody may make or remove it.
+    // Again: between the look and the opening somebody may make or remove it.
     for (int attempt = 0; !file; ++attempt) {
         bool at_directory = false;
         const int code = find_file(sys, settings.where, path, settings.has(FSYS_PATH_NOFOLLOW),
                                    !settings.syncs(), found, at_directory);
         if (code < 0) {
-            return fail(code, at_directory ? "opening its directory" : "looking at what is there");
+            return verb.fail(code, at_directory ? "opening its directory" : "looking at what is there");
         }
         created = !found.exists;
         file = Fd(sys, sys.open(found.directory.fd.get(), found.leaf.c_str(),
@@ -94,7 +91,7 @@ int append(Syscalls &sys, PathSettings &settings, const std::string &path, const
                                 settings.mode == 0 ? 0666 : settings.mode));
         const bool raced = file.get() == (created ? -EEXIST : -ENOENT);
         if (!file && (!raced || attempt == 8)) {
-            return fail(file.get(), created ? "creating it" : "opening it");
+            return verb.fail(file.get(), created ? "creating it" : "opening it");
         }
     }
     bool any = false;
@@ -104,53 +101,43 @@ int append(Syscalls &sys, PathSettings &settings, const std::string &path, const
         *ret_offset = offset;
     }
     if (code < 0) {
-        return fail(code, any ? "writing (a part of it is there)" : "writing");
+        return verb.fail(code, any ? "writing (a part of it is there)" : "writing");
     }
     code = sync_fd(sys, file.get(), settings.durability);
     if (code < 0) {
-        return fail(code, "syncing it (the bytes are visible)");
+        return verb.fail(code, "syncing it (the bytes are visible)");
     }
     if (settings.syncs() && (created || settings.has(FSYS_PATH_SYNC_PARENT))) {
         code = sys.fsync(found.directory.fd.get());
         if (code < 0) {
-            return fail(code, "syncing its directory (the bytes are visible)");
+            return verb.fail(code, "syncing its directory (the bytes are visible)");
         }
     }
-    if (settings.durability == FSYS_DURABILITY_DEVICE) {
-        std::string text;
-        code = sys.flush_device(file.get(), text);
-        if (code < 0) {
-            return fail(code, ("flushing the device: " + text).c_str());
-        }
-    }
-    return 0;
+    return verb.flush_device(file.get());
 }
 
 int read_file(Syscalls &sys, PathSettings &settings, const std::string &path,
               std::uint64_t max_bytes, void **ret, std::size_t *ret_length) {
-    const auto fail = [&](int code, const char *step) {
-        return settings.detail.say(code, "reading '%s': %s: %s", path.c_str(), step,
-                                   fsys_strerror(code));
-    };
+    Verb verb(sys, settings, "reading", path);
     const Fd file(
         sys, open_at(sys, settings.where, path.c_str(),
                      O_RDONLY | kQuiet | (settings.has(FSYS_PATH_NOFOLLOW) ? O_NOFOLLOW : 0), 0));
     if (!file) {
-        return fail(file.get(), "opening it");
+        return verb.fail(file.get(), "opening it");
     }
     struct stat st {};
     int code = sys.fstat(file.get(), &st);
     if (code < 0) {
-        return fail(code, "looking at it");
+        return verb.fail(code, "looking at it");
     }
     if (!S_ISREG(st.st_mode)) {
-        return fail(S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL, "it is no regular file");
+        return verb.fail(S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL, "it is no regular file");
     }
     const std::uint64_t most =
         max_bytes == 0 ? SIZE_MAX / 2 : std::min<std::uint64_t>(max_bytes, SIZE_MAX / 2);
     const auto size = static_cast<std::uint64_t>(st.st_size);
     if (size > most) {
-        return fail(-EFBIG, "its length");
+        return verb.fail(-EFBIG, "its length");
     }
     Malloced data;
     std::size_t length = 0;
@@ -159,16 +146,16 @@ int read_file(Syscalls &sys, PathSettings &settings, const std::string &path,
     std::size_t want = static_cast<std::size_t>(size) + 1;
     for (;;) {
         if (!data.grow(length + want)) {
-            return fail(-ENOMEM, "memory for it");
+            return verb.fail(-ENOMEM, "memory for it");
         }
         std::size_t got = 0;
         code = read_fully(sys, file.get(), data.memory + length, want, length, got);
         length += got;
         if (code < 0) {
-            return fail(code, "reading");
+            return verb.fail(code, "reading");
         }
         if (length > most) {
-            return fail(-EFBIG, "its length");
+            return verb.fail(-EFBIG, "its length");
         }
         if (got < want) {
             break;
@@ -185,19 +172,16 @@ int read_file(Syscalls &sys, PathSettings &settings, const std::string &path,
 int sweep(Syscalls &sys, PathSettings &settings, const std::string &path, std::uint64_t min_age_ns,
           std::uint32_t &removed) {
     removed = 0;
-    const auto fail = [&](int code, const std::string &step) {
-        return settings.detail.say(code, "sweeping '%s': %s: %s", path.c_str(), step.c_str(),
-                                   fsys_strerror(code));
-    };
+    Verb verb(sys, settings, "sweeping", path);
     Directory directory;
     int code = open_directory(sys, settings.where, path, false, directory);
     if (code < 0) {
-        return fail(code, "opening it");
+        return verb.fail(code, "opening it");
     }
     std::vector<std::string> names;
     code = sys.list(directory.fd.get(), names);
     if (code < 0) {
-        return fail(code, "listing it");
+        return verb.fail(code, "listing it");
     }
     constexpr std::uint64_t kDefaultAge = 60'000'000'000;
     const std::uint64_t age = min_age_ns == 0 ? kDefaultAge : min_age_ns;
@@ -237,13 +221,13 @@ int sweep(Syscalls &sys, PathSettings &settings, const std::string &path, std::u
         if (code == 0) {
             ++removed;
         } else if (code != -ENOENT && first == 0) {
-            first = fail(code, "removing " + name);
+            first = verb.fail(code, ("removing " + name).c_str());
         }
     }
     if (removed != 0 && settings.syncs()) {
         code = sys.fsync(directory.fd.get());
         if (code < 0 && first == 0) {
-            first = fail(code, "syncing it");
+            first = verb.fail(code, "syncing it");
         }
     }
     return first;

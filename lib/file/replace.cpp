@@ -176,7 +176,7 @@ int Replacement::sync_file() {
         return 0;
     }
     // Also what made its length and metadata: there is no later change to the file.
-    return note_sync(data_only() ? sys_.fdatasync(temp_.get()) : sys_.fsync(temp_.get()));
+    return note_sync(libfsys::sync_file(sys_, temp_.get(), data_only()));
 }
 
 int Replacement::rename() {
