@@ -41,6 +41,19 @@ int check_end(Store &store, const std::string &name, const SegmentHeader &header
     return at == end && boundary ? 0 : -EINVAL;
 }
 
+// The watermark of a copy that ends at `end` and was closed there.
+Slot closed_slot(const Uuid &uuid, std::uint64_t epoch, Lsn first, Lsn end,
+                 std::uint64_t last_number) {
+    Slot slot{};
+    slot.uuid = uuid;
+    slot.epoch = epoch;
+    slot.durable_lsn = end;
+    slot.trim_lsn = first;
+    slot.last_number = last_number;
+    slot.clean = 1;
+    return slot;
+}
+
 // The new directory with its watermark, which says more than is there yet: until every segment is
 // there it is no journal that could be taken for a whole one.
 int begin_copy(Store &copy, const std::string &path, int root, Slot &slot) {
@@ -118,13 +131,8 @@ int Journal::snapshot(Lsn upto, const std::string &path) {
         }
     }
     Store copy(store_.sys());
-    Slot slot{};
-    slot.uuid = uuid_;
-    slot.epoch = epoch_;
-    slot.durable_lsn = end;
-    slot.trim_lsn = list.front().header.first_lsn;
-    slot.last_number = list.back().header.number;
-    slot.clean = 1;
+    Slot slot = closed_slot(uuid_, epoch_, list.front().header.first_lsn, end,
+                            list.back().header.number);
     int code = begin_copy(copy, path, options_.root, slot);
     const AlignedBuffer piece(std::size_t{1} << 20);
     for (std::size_t i = 0; code == 0 && i < list.size(); ++i) {
@@ -169,13 +177,8 @@ int snapshot_path(Syscalls &sys, const std::string &from, Lsn upto, const std::s
         return code == -EBADMSG ? kCorrupt : code == -ENOENT && scene.writer ? -EAGAIN : code;
     }
     Store copy(sys);
-    Slot slot{};
-    slot.uuid = before.uuid;
-    slot.epoch = before.epoch;
-    slot.durable_lsn = end;
-    slot.trim_lsn = files.front().first_lsn;
-    slot.last_number = files.back().number;
-    slot.clean = 1;
+    Slot slot = closed_slot(before.uuid, before.epoch, files.front().first_lsn, end,
+                            files.back().number);
     code = begin_copy(copy, to, -1, slot);
     if (code < 0) {
         return code;
