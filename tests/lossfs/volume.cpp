@@ -13,6 +13,8 @@
 #include <ctime>
 #include <set>
 
+#include "support/random.hpp"
+
 namespace lossfs {
 namespace {
 
@@ -24,22 +26,6 @@ timespec wall_clock() {
     ::clock_gettime(CLOCK_REALTIME, &now);
     return now;
 }
-
-// SplitMix64.
-class Random {
-public:
-    explicit Random(std::uint64_t seed) : state_(seed) {}
-    std::uint64_t next() {
-        std::uint64_t z = (state_ += 0x9e3779b97f4a7c15u);
-        z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-        z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-        return z ^ z >> 31;
-    }
-    bool coin() { return (next() & 1) != 0; }
-
-private:
-    std::uint64_t state_;
-};
 
 }  // namespace
 
@@ -439,7 +425,7 @@ void Volume::collect(const Node &dir, std::vector<Node> &all) const {
 }
 
 void Volume::power_on(bool seeded, std::uint64_t seed) {
-    Random random(seed);
+    libfsys::test::Random random(seed);
     if (seeded && !pending_.empty()) {
         pending_.resize(random.next() % (pending_.size() + 1));
         for (const Transaction &transaction : pending_) {
@@ -451,11 +437,11 @@ void Volume::power_on(bool seeded, std::uint64_t seed) {
     collect(root_, all);
     for (const Node &inode : all) {
         if (seeded) {
-            if (inode->now.size() != inode->disk.size() && random.coin()) {
+            if (inode->now.size() != inode->disk.size() && (random.next() & 1) != 0) {
                 inode->disk.resize(inode->now.size());
             }
             for (std::size_t sector = 0; sector < inode->dirty.size(); ++sector) {
-                if (inode->dirty[sector] && random.coin()) {
+                if (inode->dirty[sector] && (random.next() & 1) != 0) {
                     store(*inode, sector);
                 }
             }

@@ -256,7 +256,7 @@ int Disk::ftruncate(int fd, std::uint64_t length) {
 }
 
 // Paths: relative to a directory, or from the root.
-int Disk::resolve(int dir, const char *path, int &parent, std::string &leaf) {
+int Disk::look(int dir, const char *path, Spot &ret) {
     int at = 0;
     if (dir != AT_FDCWD) {
         const OpenFile *open = file(dir);
@@ -287,32 +287,43 @@ int Disk::resolve(int dir, const char *path, int &parent, std::string &leaf) {
         }
         rest.erase(0, slash + 1);
     }
-    parent = at;
-    leaf = rest;
+    const auto &names = nodes_[at].names_now;
+    const auto found = names.find(rest);
+    ret = {at, rest, found == names.end() ? -1 : found->second};
     return 0;
+}
+
+int Disk::enter(bool change, const char *what, int dir, const char *path, Spot &ret) {
+    const int code = enter(change, what);
+    return code < 0 ? code : look(dir, path, ret);
+}
+
+void Disk::add_name(const Spot &spot, int node) {
+    nodes_[spot.parent].names_now[spot.leaf] = node;
+    nodes_[spot.parent].naming.push_back({++sequence_, spot.leaf, node, ""});
+}
+
+void Disk::drop_name(const Spot &spot) {
+    nodes_[spot.parent].names_now.erase(spot.leaf);
+    nodes_[spot.parent].naming.push_back({++sequence_, "", -1, spot.leaf});
 }
 
 int Disk::open(int dir, const char *path, int flags, mode_t mode) {
     const bool change = (flags & (O_CREAT | O_TRUNC)) != 0;
-    if (const int code = enter(change, "open"); code < 0) {
+    Spot spot;
+    if (const int code = enter(change, "open", dir, path, spot); code < 0) {
         return code;
     }
-    int parent = 0;
-    std::string leaf;
-    if (const int code = resolve(dir, path, parent, leaf); code < 0) {
-        return code;
-    }
-    int node = -1;
+    const std::string &leaf = spot.leaf;
+    int node = spot.node;
     if (leaf.empty() || leaf == ".") {
-        node = parent;
+        node = spot.parent;
     } else if (leaf == "..") {
-        node = nodes_[parent].parent;
-    } else if (const auto found = nodes_[parent].names_now.find(leaf);
-               found != nodes_[parent].names_now.end()) {
+        node = nodes_[spot.parent].parent;
+    } else if (node >= 0) {
         if ((flags & O_CREAT) != 0 && (flags & O_EXCL) != 0) {
             return -EEXIST;
         }
-        node = found->second;
         if ((flags & O_TRUNC) != 0 && !nodes_[node].now.empty()) {
             nodes_[node].now.clear();
             nodes_[node].pending.push_back({++sequence_, true, 0, {}, {}});
@@ -320,11 +331,10 @@ int Disk::open(int dir, const char *path, int flags, mode_t mode) {
     } else if ((flags & O_CREAT) != 0) {
         node = static_cast<int>(nodes_.size());
         nodes_.emplace_back();
-        nodes_[node].parent = parent;
+        nodes_[node].parent = spot.parent;
         // A new inode is written with the first commit that holds its bytes or its name.
         nodes_[node].meta_now.mode = nodes_[node].meta_disk.mode = mode;
-        nodes_[parent].names_now[leaf] = node;
-        nodes_[parent].naming.push_back({++sequence_, leaf, node, ""});
+        add_name(spot, node);
         // Not of a temporary file's name, which is random: equal runs have equal traces.
         note(leaf.data(), leaf.rfind(".fsys-tmp.", 0) == 0 ? 0 : leaf.size());
     } else {
@@ -382,79 +392,58 @@ void Disk::fill(int index, struct stat *out) const {
 }
 
 int Disk::rename(int from_dir, const char *from, int to_dir, const char *to) {
-    if (const int code = enter(true, "rename"); code < 0) {
-        return code;
-    }
-    int parent = 0;
-    int to_parent = 0;
-    std::string old_name;
-    std::string new_name;
-    int code = resolve(from_dir, from, parent, old_name);
-    if (code == 0) {
-        code = resolve(to_dir, to, to_parent, new_name);
-    }
+    Spot old;
+    Spot fresh;
+    int code = enter(true, "rename", from_dir, from, old);
+    code = code < 0 ? code : look(to_dir, to, fresh);
     if (code < 0) {
         return code;
     }
-    auto &names = nodes_[parent].names_now;
-    const auto found = names.find(old_name);
-    if (found == names.end()) {
+    if (old.node < 0) {
         return -ENOENT;
     }
-    const int node = found->second;
-    names.erase(found);
-    nodes_[to_parent].names_now[new_name] = node;
+    nodes_[old.parent].names_now.erase(old.leaf);
+    nodes_[fresh.parent].names_now[fresh.leaf] = old.node;
     ++sequence_;
-    if (to_parent == parent) {
-        nodes_[parent].naming.push_back({sequence_, new_name, node, old_name});
+    if (fresh.parent == old.parent) {
+        nodes_[old.parent].naming.push_back({sequence_, fresh.leaf, old.node, old.leaf});
     } else {
-        nodes_[to_parent].naming.push_back({sequence_, new_name, node, ""});
-        nodes_[parent].naming.push_back({sequence_, "", -1, old_name});
+        nodes_[fresh.parent].naming.push_back({sequence_, fresh.leaf, old.node, ""});
+        nodes_[old.parent].naming.push_back({sequence_, "", -1, old.leaf});
     }
-    note(new_name.data(), new_name.size());
+    note(fresh.leaf.data(), fresh.leaf.size());
     return 0;
 }
 
 int Disk::unlink(int dir, const char *path) {
-    if (const int code = enter(true, "unlink"); code < 0) {
+    Spot spot;
+    if (const int code = enter(true, "unlink", dir, path, spot); code < 0) {
         return code;
     }
-    int parent = 0;
-    std::string leaf;
-    if (const int code = resolve(dir, path, parent, leaf); code < 0) {
-        return code;
-    }
-    const auto found = nodes_[parent].names_now.find(leaf);
-    if (found == nodes_[parent].names_now.end()) {
+    if (spot.node < 0) {
         return -ENOENT;
     }
-    if (nodes_[found->second].directory) {
+    if (nodes_[spot.node].directory) {
         return -EISDIR;
     }
-    nodes_[parent].names_now.erase(found);
-    nodes_[parent].naming.push_back({++sequence_, "", -1, leaf});
-    note(leaf.data(), leaf.rfind(".fsys-tmp.", 0) == 0 ? 0 : leaf.size());
+    drop_name(spot);
+    note(spot.leaf.data(), spot.leaf.rfind(".fsys-tmp.", 0) == 0 ? 0 : spot.leaf.size());
     return 0;
 }
 
 int Disk::mkdir(int dir, const char *path, mode_t) {
-    if (const int code = enter(true, "mkdir"); code < 0) {
+    Spot spot;
+    if (const int code = enter(true, "mkdir", dir, path, spot); code < 0) {
         return code;
     }
-    int parent = 0;
-    std::string leaf;
-    if (const int code = resolve(dir, path, parent, leaf); code < 0) {
-        return code;
-    }
-    if (nodes_[parent].names_now.count(leaf) != 0) {
+    if (spot.node >= 0) {
         return -EEXIST;
     }
     const int node = static_cast<int>(nodes_.size());
     nodes_.emplace_back();
     nodes_[node].directory = true;
-    nodes_[node].parent = parent;
-    nodes_[parent].names_now[leaf] = node;
-    nodes_[parent].naming.push_back({++sequence_, leaf, node, ""});
+    nodes_[node].parent = spot.parent;
+    add_name(spot, node);
     return 0;
 }
 

@@ -23,25 +23,11 @@
 #include <vector>
 
 #include "backend/syscalls.hpp"
+#include "support/random.hpp"
 
 namespace sim {
 
-// SplitMix64: small, and the same on every platform.
-class Random {
-public:
-    explicit Random(std::uint64_t seed) : state_(seed) {}
-    std::uint64_t next() {
-        std::uint64_t z = (state_ += 0x9e3779b97f4a7c15u);
-        z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-        z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-        return z ^ z >> 31;
-    }
-    std::uint64_t below(std::uint64_t n) { return n == 0 ? 0 : next() % n; }
-    bool chance(unsigned percent) { return below(100) < percent; }
-
-private:
-    std::uint64_t state_;
-};
+using libfsys::test::Random;
 
 // What happens to unsynced operations.
 enum class Loss {
@@ -187,8 +173,19 @@ private:
         std::uint64_t position = 0;
     };
 
+    // A name: its directory, and what has it now; -1: nothing.
+    struct Spot {
+        int parent = 0;
+        std::string leaf;
+        int node = -1;
+    };
+
     int enter(bool change, const char *what);
-    int resolve(int dir, const char *path, int &parent, std::string &leaf);
+    int look(int dir, const char *path, Spot &ret);
+    // enter() and look().
+    int enter(bool change, const char *what, int dir, const char *path, Spot &ret);
+    void add_name(const Spot &spot, int node);
+    void drop_name(const Spot &spot);
     OpenFile *file(int fd);
     static void apply(Bytes &to, std::uint64_t offset, const std::uint8_t *bytes,
                       std::size_t length);

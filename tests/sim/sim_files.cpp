@@ -14,16 +14,11 @@
 namespace sim {
 
 int Disk::at_path(const std::string &path) {
-    int parent = 0;
-    std::string leaf;
-    if (resolve(AT_FDCWD, path.c_str(), parent, leaf) < 0) {
+    Spot spot;
+    if (look(AT_FDCWD, path.c_str(), spot) < 0) {
         return -1;
     }
-    if (leaf.empty()) {
-        return parent;
-    }
-    const auto found = nodes_[parent].names_now.find(leaf);
-    return found == nodes_[parent].names_now.end() ? -1 : found->second;
+    return spot.leaf.empty() ? spot.parent : spot.node;
 }
 
 const std::vector<std::uint8_t> *Disk::find(const std::string &path) {
@@ -43,19 +38,14 @@ int Disk::open_beneath(int dir, const char *path, int flags, mode_t mode) {
 }
 
 int Disk::stat_at(int dir, const char *path, struct stat *out) {
-    if (const int code = enter(false, "stat"); code < 0) {
+    Spot spot;
+    if (const int code = enter(false, "stat", dir, path, spot); code < 0) {
         return code;
     }
-    int parent = 0;
-    std::string leaf;
-    if (const int code = resolve(dir, path, parent, leaf); code < 0) {
-        return code;
-    }
-    const auto found = nodes_[parent].names_now.find(leaf);
-    if (found == nodes_[parent].names_now.end()) {
+    if (spot.node < 0) {
         return -ENOENT;
     }
-    fill(found->second, out);
+    fill(spot.node, out);
     return 0;
 }
 
@@ -71,48 +61,36 @@ int Disk::rename_with(int from_dir, const char *from, int to_dir, const char *to
 }
 
 int Disk::link(int from_dir, const char *from, int to_dir, const char *to) {
-    if (const int code = enter(true, "link"); code < 0) {
-        return code;
-    }
-    int parent = 0;
-    int to_parent = 0;
-    std::string old_name;
-    std::string new_name;
-    int code = resolve(from_dir, from, parent, old_name);
-    code = code < 0 ? code : resolve(to_dir, to, to_parent, new_name);
+    Spot old;
+    Spot fresh;
+    int code = enter(true, "link", from_dir, from, old);
+    code = code < 0 ? code : look(to_dir, to, fresh);
     if (code < 0) {
         return code;
     }
-    const auto found = nodes_[parent].names_now.find(old_name);
-    if (found == nodes_[parent].names_now.end()) {
+    if (old.node < 0) {
         return -ENOENT;
     }
-    if (!nodes_[to_parent].names_now.emplace(new_name, found->second).second) {
+    if (fresh.node >= 0) {
         return -EEXIST;
     }
-    nodes_[to_parent].naming.push_back({++sequence_, new_name, found->second, ""});
+    add_name(fresh, old.node);
     return 0;
 }
 
 int Disk::rmdir(int dir, const char *path) {
-    if (const int code = enter(true, "rmdir"); code < 0) {
+    Spot spot;
+    if (const int code = enter(true, "rmdir", dir, path, spot); code < 0) {
         return code;
     }
-    int parent = 0;
-    std::string leaf;
-    if (const int code = resolve(dir, path, parent, leaf); code < 0) {
-        return code;
-    }
-    const auto found = nodes_[parent].names_now.find(leaf);
-    if (found == nodes_[parent].names_now.end()) {
+    if (spot.node < 0) {
         return -ENOENT;
     }
-    const Node &node = nodes_[found->second];
+    const Node &node = nodes_[spot.node];
     if (!node.directory || !node.names_now.empty()) {
         return node.directory ? -ENOTEMPTY : -ENOTDIR;
     }
-    nodes_[parent].names_now.erase(found);
-    nodes_[parent].naming.push_back({++sequence_, "", -1, leaf});
+    drop_name(spot);
     return 0;
 }
 
