@@ -204,17 +204,16 @@ static void big_arrays_need_no_memory(void) {
     EXPECT(fsys_open(&options, &handle), 0);
     for (int round = 0; round < 2; round++) { /* the first starts the driver */
         uint32_t index = COUNT;
-        atomic_store(&failures, 0);
-        atomic_store(&all_later, true);
-        atomic_store(&countdown, 1);
-        atomic_store(&armed, round == 1);
+        if (round == 1) {
+            arm(1, true);
+        }
         const int accepted = fsys_submit(handle, requests, COUNT, ops);
         const int any = fsys_wait_any(handle, ops, COUNT, FSYS_FOREVER, &index, &results[0]);
         if (index < COUNT) {
             ops[index] = 0;
         }
         const int all = fsys_wait_all(handle, ops, COUNT, FSYS_FOREVER, results);
-        atomic_store(&armed, false);
+        disarm();
         EXPECT(accepted, COUNT);
         EXPECT(any, 0);
         EXPECT(all, 0);
@@ -233,13 +232,10 @@ static void sweep(bool later_too) {
         /* The heap's bookkeeping and libstdc++ may map memory once; descriptors and threads of the
          * library may not stay. */
         const long descriptors = count_entries("/proc/self/fd");
-        atomic_store(&failures, 0);
-        atomic_store(&all_later, later_too);
-        atomic_store(&countdown, k);
         alarm(60);
-        atomic_store(&armed, true);
+        arm(k, later_too);
         const bool good = life();
-        atomic_store(&armed, false);
+        disarm();
         alarm(0);
         EXPECT(count_entries("/proc/self/fd"), descriptors);
         long threads = count_entries("/proc/self/task");

@@ -10,7 +10,6 @@
 
 /* Meson asks for 64-bit offsets, which would rename mmap below to mmap64. */
 #undef _FILE_OFFSET_BITS
-#include <dirent.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <sys/mman.h>
@@ -87,15 +86,13 @@ void *mmap64(void *address, size_t length, int protection, int flags, int fd, of
     return mmap(address, length, protection, flags, fd, offset);
 }
 
-static long count_entries(const char *directory) {
-    DIR *dir = opendir(directory);
-    CHECK(dir != NULL);
-    long count = 0;
-    while (readdir(dir) != NULL) {
-        count++;
-    }
-    closedir(dir);
-    return count;
+/* From here on the k-th allocation fails, and with `later_too` all behind it. */
+static void arm(long k, bool later_too) {
+    atomic_store(&failures, 0);
+    atomic_store(&all_later, later_too);
+    atomic_store(&countdown, k);
+    atomic_store(&armed, true);
 }
+static void disarm(void) { atomic_store(&armed, false); }
 
 #endif

@@ -242,13 +242,10 @@ static void sweep(bool later_too) {
         tried = acked = acked_lsn = 0;
         empty_directory();
         const long descriptors = count_entries("/proc/self/fd");
-        atomic_store(&failures, 0);
-        atomic_store(&all_later, later_too);
-        atomic_store(&countdown, k);
         alarm(60);
-        atomic_store(&armed, true);
+        arm(k, later_too);
         const bool good = life();
-        atomic_store(&armed, false);
+        disarm();
         if (count_entries("/proc/self/fd") != descriptors) {
             (void)!system("ls -l /proc/$PPID/fd >&2");
             FAIL("after k = %ld a descriptor is left open", k);

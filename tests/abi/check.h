@@ -4,6 +4,7 @@
 #ifndef CHECK_H
 #define CHECK_H
 
+#include <dirent.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -54,6 +55,18 @@ __attribute__((format(printf, 3, 4), noreturn)) static inline void check_failed(
         printf("\n");        \
         exit(77);            \
     } while (0)
+
+/* Entries of a directory, "." and ".." too. */
+static inline long count_entries(const char *directory) {
+    DIR *dir = opendir(directory);
+    CHECK(dir != NULL);
+    long count = 0;
+    while (readdir(dir) != NULL) {
+        count++;
+    }
+    closedir(dir);
+    return count;
+}
 
 /* Whether this process can have an io_uring at all, asked of the kernel and not of the library. */
 static inline int kernel_has_io_uring(int *ret_errno) {

@@ -6,7 +6,6 @@
  */
 #include "frozen_v1.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <malloc.h>
 #include <time.h>
@@ -22,17 +21,6 @@ typedef struct usage {
     long mapped_kib;
     size_t heap_bytes;
 } usage;
-
-static long count_entries(const char *path) {
-    DIR *dir = opendir(path);
-    CHECK(dir != NULL);
-    long count = 0;
-    while (readdir(dir) != NULL) {
-        count++;
-    }
-    closedir(dir);
-    return count;
-}
 
 static usage measure(void) {
     usage now;

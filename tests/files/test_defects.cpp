@@ -10,6 +10,8 @@
 #include <sys/mman.h>
 #include <sys/xattr.h>
 
+#include <functional>
+#include <memory>
 #include <thread>
 
 #include "files/simulated.hpp"
@@ -91,6 +93,26 @@ fsys *open_over(libfsys::Syscalls &sys) {
     return handle;
 }
 
+// One replacement after the other, the k-th call of the k-th failing with EIO, until none fails.
+template <class Judge>
+void fail_each_call(const std::function<std::unique_ptr<Prepared>()> &prepare, const char *path,
+                    const char *text, Judge &&judge) {
+    for (std::uint64_t k = 0;; ++k) {
+        const std::unique_ptr<Prepared> fresh = prepare();
+        const SimHandle over(fresh->disk);
+        sim::Fault fault;
+        fault.at = fresh->disk.calls() + k;
+        fault.code = -EIO;
+        fresh->disk.set_fault(fault);
+        Report report;
+        const int code = replace(over, path, text, nullptr, &report);
+        if (!fresh->disk.fault_fired()) {
+            return;
+        }
+        judge(fresh->disk, code, report);
+    }
+}
+
 }  // namespace
 
 TEST_CASE("R1: without io_uring a replace is synced all the same", "[defects]") {
@@ -105,26 +127,16 @@ TEST_CASE("R1: without io_uring a replace is synced all the same", "[defects]") 
 TEST_CASE("R2: an error of the sync is the error of the call, and nothing is tried again",
           "[defects]") {
     std::uint64_t failed = 0;
-    for (std::uint64_t k = 0;; ++k) {
-        Prepared fresh("old");
-        const SimHandle over(fresh.disk);
-        sim::Fault fault;
-        fault.at = fresh.disk.calls() + k;
-        fault.code = -EIO;
-        fresh.disk.set_fault(fault);
-        Report report;
-        const int code = replace(over, "a/f", "new", nullptr, &report);
-        if (!fresh.disk.fault_fired()) {
-            break;
-        }
+    const auto old = [] { return std::make_unique<Prepared>("old"); };
+    fail_each_call(old, "a/f", "new", [&](sim::Disk &disk, int code, const Report &report) {
         REQUIRE(code == -EIO);
-        CHECK(fresh.disk.syncs_after_fault() == 0);
+        CHECK(disk.syncs_after_fault() == 0);
         if (report.step == FSYS_FILE_STEP_SYNC) {
             ++failed;
-            CHECK(text_of(fresh.disk, "a/f") == "old");
-            CHECK(temp_files(fresh.disk, "a") == 0);
+            CHECK(text_of(disk, "a/f") == "old");
+            CHECK(temp_files(disk, "a") == 0);
         }
-    }
+    });
     CHECK(failed == 1);
 }
 
@@ -144,24 +156,14 @@ TEST_CASE("R4: the directory is synced, for a bare name too, and its error retur
     REQUIRE(replace(handle, "bare", "text") == 0);
     CHECK(text_of(*at.cut(), "bare") == "text");
     bool seen = false;
-    for (std::uint64_t k = 0;; ++k) {
-        Prepared fresh;
-        const SimHandle over(fresh.disk);
-        sim::Fault fault;
-        fault.at = fresh.disk.calls() + k;
-        fault.code = -EIO;
-        fresh.disk.set_fault(fault);
-        Report report;
-        const int code = replace(over, "bare", "text", nullptr, &report);
-        if (!fresh.disk.fault_fired()) {
-            break;
-        }
+    const auto nothing = [] { return std::make_unique<Prepared>(); };
+    fail_each_call(nothing, "bare", "text", [&](sim::Disk &, int code, const Report &report) {
         if (report.step == FSYS_FILE_STEP_SYNC_DIRECTORY) {
             seen = true;
             CHECK(code == -EIO);
             CHECK(report.visible == 1);
         }
-    }
+    });
     CHECK(seen);
 }
 
