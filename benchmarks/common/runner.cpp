@@ -231,6 +231,18 @@ double median_of(const std::vector<Sample> &samples, double Sample::*field) {
     return quantile(values, 0.5);
 }
 
+/// The one over all samples by the other; 0 when there is nothing to divide by.
+double quotient_of_sums(const std::vector<Sample> &samples, std::uint64_t Sample::*over,
+                        std::uint64_t Sample::*under) {
+    std::uint64_t above = 0;
+    std::uint64_t below = 0;
+    for (const Sample &sample : samples) {
+        above += sample.*over;
+        below += sample.*under;
+    }
+    return below == 0 ? 0.0 : static_cast<double>(above) / static_cast<double>(below);
+}
+
 }  // namespace
 
 double Series::switches() const { return median_of(samples, &Sample::switches_per_op); }
@@ -238,23 +250,11 @@ double Series::switches() const { return median_of(samples, &Sample::switches_pe
 double Series::cpu_ns_per_op() const { return median_of(samples, &Sample::cpu_ns_per_op); }
 
 double Series::allocations_per_op() const {
-    std::uint64_t ops = 0;
-    std::uint64_t allocations = 0;
-    for (const Sample &sample : samples) {
-        ops += sample.ops;
-        allocations += sample.allocations;
-    }
-    return ops == 0 ? 0.0 : static_cast<double>(allocations) / static_cast<double>(ops);
+    return quotient_of_sums(samples, &Sample::allocations, &Sample::ops);
 }
 
 double Series::ops_per_count() const {
-    std::uint64_t ops = 0;
-    std::uint64_t counted = 0;
-    for (const Sample &sample : samples) {
-        ops += sample.ops;
-        counted += sample.counted;
-    }
-    return counted == 0 ? 0.0 : static_cast<double>(ops) / static_cast<double>(counted);
+    return quotient_of_sums(samples, &Sample::ops, &Sample::counted);
 }
 
 std::vector<double> counts_per_thread(const Series &series) {

@@ -53,6 +53,25 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+class Closing:
+    """Closed at the end of an ``async with``."""
+
+    async def close(self) -> None:
+        """Ends its use."""
+        raise NotImplementedError
+
+    async def __aenter__(self: T) -> T:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: Optional[Type[BaseException]],
+        error: Optional[BaseException],
+        trace: Optional[TracebackType],
+    ) -> None:
+        await self.close()
+
+
 class Runtime:
     """What an event loop must be able to do. One per handle."""
 
@@ -84,7 +103,7 @@ class Runtime:
         raise NotImplementedError
 
 
-class File:
+class File(Closing):
     """An open file of an asynchronous handle: Handle.open().
 
     read(), write() and their kin start with the loop's next turn and return a future, not a
@@ -155,19 +174,8 @@ class File:
         """Whether the file or its handle is closed."""
         return self._file.closed
 
-    async def __aenter__(self) -> "File":
-        return self
 
-    async def __aexit__(
-        self,
-        kind: Optional[Type[BaseException]],
-        error: Optional[BaseException],
-        trace: Optional[TracebackType],
-    ) -> None:
-        await self.close()
-
-
-class Reader:
+class Reader(Closing):
     """Reads a journal: Journal.reader(), Handle.reader().
 
     Records are fetched in runs by a thread. A cancelled next() loses none of them.
@@ -253,19 +261,8 @@ class Reader:
                 raise make(E_CORRUPT, _fsys.error_text(E_CORRUPT), None)
             yield record
 
-    async def __aenter__(self) -> "Reader":
-        return self
 
-    async def __aexit__(
-        self,
-        kind: Optional[Type[BaseException]],
-        error: Optional[BaseException],
-        trace: Optional[TracebackType],
-    ) -> None:
-        await self.close()
-
-
-class Journal:
+class Journal(Closing):
     """A write-ahead journal open for writing: Handle.journal()."""
 
     def __init__(self, handle: "Handle", journal: _fsys.Journal) -> None:
@@ -392,19 +389,8 @@ class Journal:
         """Whether it, or its handle, is closed."""
         return self._journal.closed
 
-    async def __aenter__(self) -> "Journal":
-        return self
 
-    async def __aexit__(
-        self,
-        kind: Optional[Type[BaseException]],
-        error: Optional[BaseException],
-        trace: Optional[TracebackType],
-    ) -> None:
-        await self.close()
-
-
-class Handle:
+class Handle(Closing):
     """An engine of one event loop; options as of fsys.Handle.
 
     Opened inside the loop, used by its thread only, closed by ``async with`` or close().
@@ -571,14 +557,3 @@ class Handle:
             if self._pid == os.getpid():
                 warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self)
                 self._unwatch()
-
-    async def __aenter__(self: T) -> T:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: Optional[Type[BaseException]],
-        error: Optional[BaseException],
-        trace: Optional[TracebackType],
-    ) -> None:
-        await self.close()
