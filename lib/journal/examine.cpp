@@ -68,6 +68,14 @@ bool load_header(Store &store, State &state, std::size_t i) {
                    segment.file.name.c_str(), ull{header.number}, ull{header.first_lsn}));
         return false;
     }
+    // Both slots are durable with an epoch before anything is made in it.
+    if (state.has_slot && header.epoch > state.slot.epoch) {
+        damage(state, segment.file.first_lsn,
+               say("segment %s is of epoch %llu, but the watermark knows none above %llu: one of "
+                   "them is of another time",
+                   segment.file.name.c_str(), ull{header.epoch}, ull{state.slot.epoch}));
+        return false;
+    }
     segment.has_header = true;
     state.epoch = std::max(state.epoch, header.epoch);
     return true;
@@ -173,6 +181,19 @@ void judge_end(Store &store, State &state) {
     }
 }
 
+// Whether a writer may have written it: its CRC alone does not say so.
+bool consistent(const Slot &slot) {
+    const auto position = [](Lsn lsn) {
+        return lsn >= kFirstLsn && lsn <= kMostLsn && lsn % kFrameAlign == 0;
+    };
+    // A cut sets durable_lsn to its own position, in a new epoch; from there it only grows.
+    const bool cut = slot.cut_epoch == 0 ||
+                     (position(slot.cut_lsn) && slot.cut_lsn <= slot.durable_lsn &&
+                      slot.cut_epoch < slot.epoch);
+    return position(slot.trim_lsn) && position(slot.durable_lsn) &&
+           slot.trim_lsn <= slot.durable_lsn && cut;
+}
+
 }  // namespace
 
 State examine(Store &store) {
@@ -210,21 +231,24 @@ State examine(Store &store) {
         }
         return state;
     }
-    state.uuid = state.slot.uuid;
-    state.epoch = state.slot.epoch;
     for (const auto &file : state.listing.segments) {
         state.chain.push_back({file, false, {}});
     }
-    // A slot whose CRC is right and which no writer ever wrote: believing its trim point would hide
-    // records, also those to come.
-    if (state.slot.trim_lsn > state.slot.durable_lsn || state.slot.trim_lsn < kFirstLsn ||
-        state.slot.trim_lsn % kFrameAlign != 0 || state.slot.durable_lsn > kMostLsn) {
+    // Believing its trim point would hide records, also those to come; nor does it prove anything, or
+    // end a segment.
+    if (!consistent(state.slot)) {
         state.first = state.end = kFirstLsn;
         damage(state, kFirstLsn,
-               say("the watermark contradicts itself: trimmed below %llu, durable below %llu",
-                   ull{state.slot.trim_lsn}, ull{state.slot.durable_lsn}));
+               say("the watermark contradicts itself: epoch %llu, trimmed below %llu, durable below "
+                   "%llu, cut at %llu in epoch %llu",
+                   ull{state.slot.epoch}, ull{state.slot.trim_lsn}, ull{state.slot.durable_lsn},
+                   ull{state.slot.cut_lsn}, ull{state.slot.cut_epoch}));
+        state.has_slot = false;
+        state.slot = Slot{};
         return state;
     }
+    state.uuid = state.slot.uuid;
+    state.epoch = state.slot.epoch;
     state.verdict = Verdict::clean;
     drop_dead(store, state);
     if (state.verdict != Verdict::clean) {

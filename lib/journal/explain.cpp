@@ -119,12 +119,23 @@ private:
     Lsn at_ = 0;
 };
 
-// What shows that everything below `end`, in segment `index`, had been durable: `walk` stands
+// Whether the segment behind the one of `of` is of the same journal. One that does not check is: its
+// header was durable before it got its name, and has been damaged since.
+bool succeeded(Scene &scene, const Walk::Item &of) {
+    if (of.segment + 1 >= scene.files.size()) {
+        return false;
+    }
+    SegmentHeader next;
+    return scene.store.read_header(scene.files[of.segment + 1].name, next) != 0 ||
+           next.uuid == of.of.uuid;
+}
+
+// What shows that everything below `end`, in the segment of `of`, had been durable: `walk` stands
 // behind it. The same three that recovery knows.
-int prove(Scene &scene, Walk &walk, std::size_t index, Lsn end, Finding &ret) {
+int prove(Scene &scene, Walk &walk, const Walk::Item &of, Lsn end, Finding &ret) {
     Walk::Item item;
     int code;
-    while ((code = walk.next(item)) > 0 && item.segment == index) {
+    while ((code = walk.next(item)) > 0 && item.segment == of.segment) {
         if (item.step == Step::frame && item.header.durable_lsn >= end) {
             ret.rule = Rule::frame;
             ret.proof_at = item.at;
@@ -135,12 +146,12 @@ int prove(Scene &scene, Walk &walk, std::size_t index, Lsn end, Finding &ret) {
     if (code < 0) {
         return code;
     }
-    if (index + 1 < scene.files.size()) {
+    if (succeeded(scene, of)) {
         ret.rule = Rule::successor;
-        ret.proof_at = ret.proof_durable = scene.files[index + 1].first_lsn;
-    } else if (scene.proven >= end) {
+        ret.proof_at = ret.proof_durable = scene.files[of.segment + 1].first_lsn;
+    } else if (scene.proven(of.of) >= end) {
         ret.rule = scene.writer ? Rule::writer : Rule::watermark;
-        ret.proof_durable = scene.proven;
+        ret.proof_durable = scene.proven(of.of);
     }
     return 0;
 }
@@ -179,7 +190,7 @@ int judge_bad(Scene &scene, Walk &walk, const Walk::Item &item, Finding &ret) {
         ret.text = say("the header block of segment %s does not check", ret.segment.c_str());
         return 0;
     }
-    const int code = prove(scene, walk, item.segment, item.at + 1, ret);
+    const int code = prove(scene, walk, item, item.at + 1, ret);
     ret.state = ret.rule == Rule::none ? Finding::torn : Finding::damaged;
     ret.text = say("at LSN %llu: %s; ", ull{item.at}, step_text(item.step)) + proof_text(ret);
     if (ret.state == Finding::torn) {
@@ -300,7 +311,7 @@ int explain_once(Syscalls &sys, const std::string &path, Lsn at, Finding &ret) {
         }
         return code;
     }
-    code = prove(scene, walk, item.segment, ret.end, ret);
+    code = prove(scene, walk, item, ret.end, ret);
     ret.text = say(ret.state == Finding::record ? "a whole record, LSN %llu, length %llu; "
                                                 : "a pad, up to LSN %llu; ",
                    ull{ret.end}, ull{ret.length}) +

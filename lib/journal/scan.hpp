@@ -114,7 +114,7 @@ struct State {
     int code = 0;        // of an io_error
     std::string text;    // a sentence: what was found where
     Listing listing;
-    bool has_slot = false;
+    bool has_slot = false;  // `slot` is one that a writer may have written
     Slot slot{};
     std::vector<ChainSegment> chain;  // kept segments, oldest first
     std::vector<SegmentFile> dead;    // below the trim point or above a truncation: to be removed

@@ -26,7 +26,6 @@ int Scene::look(const std::string &path) {
         }
         first = state.first;
         end = state.end;
-        proven = state.has_slot ? state.slot.durable_lsn : 0;
         return 0;
     }
     // The frontiers before the names: what is written then lies in a segment that has one.
@@ -39,7 +38,7 @@ int Scene::look(const std::string &path) {
     }
     first = report.first;
     end = report.written;
-    proven = report.end;
+    writer_durable = report.end;
     files = std::move(listing.segments);
     std::size_t old = 0;
     while (old + 1 < files.size() && files[old + 1].first_lsn <= first) {
@@ -47,6 +46,15 @@ int Scene::look(const std::string &path) {
     }
     files.erase(files.begin(), files.begin() + static_cast<std::ptrdiff_t>(old));
     return code;
+}
+
+Lsn Scene::proven(const SegmentHeader &header) const {
+    if (writer) {
+        return writer_durable;
+    }
+    const bool agree = state.has_slot && header.uuid == state.slot.uuid &&
+                       header.epoch <= state.slot.epoch;
+    return agree ? state.slot.durable_lsn : 0;
 }
 
 Lsn Scene::limit(std::size_t index, const SegmentHeader &header) const {

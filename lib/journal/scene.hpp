@@ -18,6 +18,9 @@ struct Scene {
     bool damaged() const { return state.verdict == Verdict::damaged; }
     // Frames of segment `index` end here at the latest.
     Lsn limit(std::size_t index, const SegmentHeader &header) const;
+    // Below it all of the segment was durable, says the writer, or the watermark when it is of the
+    // same journal and not older than the segment. 0: nothing says so.
+    Lsn proven(const SegmentHeader &header) const;
 
     Store store;
     bool writer = false;
@@ -25,7 +28,7 @@ struct Scene {
     std::vector<SegmentFile> files;  // what is kept, oldest first
     Lsn first = 0;
     Lsn end = 0;     // without damage: behind the last whole group; of a writer: what is written
-    Lsn proven = 0;  // below it all was durable, says the watermark or the writer
+    Lsn writer_durable = 0;
 };
 
 }  // namespace libfsys::journal

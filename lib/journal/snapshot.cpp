@@ -152,7 +152,7 @@ int snapshot_path(Syscalls &sys, const std::string &from, Lsn upto, const std::s
     if (scene.damaged()) {
         return kCorrupt;
     }
-    const Lsn whole = scene.writer ? scene.proven : scene.end;
+    const Lsn whole = scene.writer ? scene.writer_durable : scene.end;
     const Lsn end = upto == 0 ? whole : upto;
     auto &files = scene.files;
     if (files.empty() || end > whole || end < files.front().first_lsn) {

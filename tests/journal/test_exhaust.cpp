@@ -373,6 +373,13 @@ TEST_CASE("a watermark that contradicts itself is damage", "[journal][exhaust]")
     REQUIRE(damaged_by([](Slot &s) { s.trim_lsn = 0; }) == kCorrupt);
     REQUIRE(damaged_by([](Slot &s) { s.trim_lsn += 4; }) == kCorrupt);
     REQUIRE(damaged_by([](Slot &s) { s.durable_lsn = ~std::uint64_t{7}; }) == kCorrupt);
+    REQUIRE(damaged_by([](Slot &s) { s.durable_lsn += 4; }) == kCorrupt);
+    REQUIRE(damaged_by([](Slot &s) { s.cut_epoch = s.epoch; }) == kCorrupt);
+    REQUIRE(damaged_by([](Slot &s) {
+                s.epoch = 2;
+                s.cut_epoch = 1;
+                s.cut_lsn = s.durable_lsn + 8;
+            }) == kCorrupt);
     spill(mark, good);
     REQUIRE(open_journal(dir / "j", small()));
 }

@@ -161,6 +161,91 @@ TEST_CASE("explain: the watermark proves damage", "[journal][abi][explain]") {
     REQUIRE(found.proof_durable_lsn == report.proof_durable_lsn);
 }
 
+// Rewrites both slots of the watermark with right CRCs.
+template <class F>
+static void change_slots(const std::string &path, F &&change) {
+    std::string bytes = slurp(path + "/watermark");
+    for (std::size_t i = 0; i < 2; ++i) {
+        Slot slot;
+        REQUIRE(decode_slot(bytes.data() + i * kSlotStride, slot));
+        change(slot);
+        encode_slot(slot, bytes.data() + i * kSlotStride);
+    }
+    spill(path + "/watermark", bytes);
+}
+
+TEST_CASE("explain: a watermark that contradicts itself or the segments proves nothing",
+          "[journal][abi][explain]") {
+    Scratch dir;
+    const std::string path = dir / "j";
+    const Made made = make(path, 3);
+    const Lsn last = explain(path, made.lsns.back() - 1).start;
+    const std::string good_mark = slurp(path + "/watermark");
+    const std::string good = slurp(segment_files(path)[0]);
+    const auto nothing_proved = [&] {
+        const auto report = check(path);
+        INFO(report.text);
+        REQUIRE(report.verdict == FSYS_JOURNAL_DAMAGED);
+        REQUIRE(report.rule == FSYS_JOURNAL_RULE_STRUCTURE);
+        REQUIRE(report.proof_durable_lsn == 0);
+        // The records are told of nevertheless: the pad behind the last one proves it, and of the
+        // pad itself nothing does.
+        const auto record = explain(path, last);
+        REQUIRE(record.state == FSYS_JOURNAL_AT_RECORD);
+        REQUIRE(record.end == made.lsns.back());
+        const auto pad = explain(path, made.lsns.back());
+        INFO(pad.text);
+        REQUIRE(pad.state == FSYS_JOURNAL_AT_PAD);
+        REQUIRE(pad.rule == FSYS_JOURNAL_RULE_NONE);
+        REQUIRE(pad.proof_durable_lsn == 0);
+        // Without any later frame the damage is not proved.
+        flip(path, 0, last + 8);
+        flip(path, 0, made.lsns.back() + 8);
+        const auto bad = explain(path, last);
+        INFO(bad.text);
+        REQUIRE(bad.state == FSYS_JOURNAL_AT_TORN);
+        REQUIRE(bad.rule == FSYS_JOURNAL_RULE_UNPROVED);
+        REQUIRE(bad.proof_durable_lsn == 0);
+        spill(path + "/watermark", good_mark);
+        REQUIRE(explain(path, last).rule == FSYS_JOURNAL_RULE_WATERMARK);
+        spill(segment_files(path)[0], good);
+        REQUIRE(explain(path, made.lsns.back()).rule == FSYS_JOURNAL_RULE_WATERMARK);
+    };
+    change_slots(path, [](Slot &s) { s.durable_lsn = ~std::uint64_t{7}; });
+    nothing_proved();
+    change_slots(path, [](Slot &s) { s.trim_lsn = s.durable_lsn + 8; });
+    nothing_proved();
+    change_slots(path, [](Slot &s) { s.cut_lsn = kFirstLsn, s.cut_epoch = s.epoch; });
+    nothing_proved();
+    change_slots(path, [](Slot &s) { s.uuid[3] ^= 1; });  // another journal's
+    nothing_proved();
+    change_slots(path, [](Slot &s) { s.epoch = 0; });  // a copy from before this segment
+    nothing_proved();
+}
+
+TEST_CASE("explain: a segment of another journal proves nothing for the one before it",
+          "[journal][abi][explain]") {
+    Scratch dir;
+    const std::string path = dir / "j";
+    const Made made = make(path, 3, false);
+    const std::string other = dir / "other";
+    make(other, 3);
+    // As the second segment, from behind what the watermark knows; its header checks.
+    SegmentHeader header;
+    std::string bytes = slurp(segment_files(other)[0]);
+    REQUIRE(decode_segment_header(bytes.data(), header));
+    header.number = 2;
+    header.first_lsn = made.lsns.back() + 4096;
+    encode_segment_header(header, bytes.data());
+    spill(path + "/" + segment_name(header.first_lsn, 2), bytes);
+    change_slots(path, [](Slot &s) { s.durable_lsn = kFirstLsn; });
+    REQUIRE(check(path).rule == FSYS_JOURNAL_RULE_STRUCTURE);
+    const auto found = explain(path, made.lsns.back() - 1);
+    INFO(found.text);
+    REQUIRE(found.state == FSYS_JOURNAL_AT_RECORD);
+    REQUIRE(found.rule != FSYS_JOURNAL_RULE_SUCCESSOR);
+}
+
 TEST_CASE("explain: a torn frame and a torn group", "[journal][abi][explain]") {
     Scratch dir;
     const std::string torn = dir / "torn";
