@@ -43,7 +43,8 @@ std::string enter_private_mounts() {
     return outcome;
 }
 
-LoopDisk::LoopDisk(const std::string &type, std::uint64_t bytes, const std::string &image)
+LoopDisk::LoopDisk(const std::string &type, std::uint64_t bytes, const std::string &image,
+                   const std::string &mkfs)
     : type_(type) {
     missing_ = enter_private_mounts();
     if (!missing_.empty()) {
@@ -97,7 +98,7 @@ LoopDisk::LoopDisk(const std::string &type, std::uint64_t bytes, const std::stri
         return;
     }
     const std::string options =
-        type == "xfs" ? " -q -f -K " : " -q -F -E nodiscard,lazy_itable_init=0 ";
+        (type == "xfs" ? " -q -f -K " : " -q -F -E nodiscard,lazy_itable_init=0 ") + mkfs + " ";
     if (std::system((tools + "mkfs." + type + options + device_ + " >/dev/null 2>&1").c_str()) !=
         0) {
         missing_ = "mkfs." + type + " failed";

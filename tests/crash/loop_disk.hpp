@@ -20,8 +20,9 @@ enum class Shutdown : std::uint32_t {
 class LoopDisk {
 public:
     // `type`: ext4 or xfs. Makes and mounts it, or says in missing() why not. `image`: a file that
-    // backs the device; "" for memory.
-    LoopDisk(const std::string &type, std::uint64_t bytes, const std::string &image = "");
+    // backs the device; "" for memory. `mkfs`: more options for it.
+    LoopDisk(const std::string &type, std::uint64_t bytes, const std::string &image = "",
+             const std::string &mkfs = "");
     LoopDisk(const LoopDisk &) = delete;
     LoopDisk &operator=(const LoopDisk &) = delete;
     ~LoopDisk();
