@@ -5,6 +5,7 @@
 #include "runner.hpp"
 
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <unistd.h>
 #include <cerrno>
 #include <cstdlib>
@@ -25,9 +26,12 @@ Descriptor::Descriptor(const std::string &path, int flags)
 
 Descriptor::~Descriptor() { close(fd_); }
 
-Pages::Pages(std::size_t bytes) : memory_(static_cast<char *>(std::aligned_alloc(4096, bytes))) {
+Pages::Pages(std::size_t bytes, bool huge)
+    : memory_(static_cast<char *>(std::aligned_alloc(huge ? std::size_t{2} << 20 : 4096, bytes))) {
     if (!memory_)
         throw std::bad_alloc();
+    if (huge)
+        madvise(memory_.get(), bytes, MADV_HUGEPAGE);
     std::memset(memory_.get(), 0x5a, bytes);
 }
 

@@ -30,7 +30,9 @@ private:
 /// Page-aligned memory, touched.
 class Pages {
 public:
-    explicit Pages(std::size_t bytes);
+    /// With `huge`, from transparent huge pages where they are allowed: what a program that asks for
+    /// them gets, and a device reads from them with fewer requests.
+    explicit Pages(std::size_t bytes, bool huge = false);
     [[nodiscard]] char *at(std::size_t page) const { return memory_.get() + page * 4096; }
 
 private:

@@ -139,8 +139,8 @@ void measure_sustained(const Bench &bench) {
         auto place = std::make_shared<Place>(bench.directory, "device");
         auto file = std::make_shared<Descriptor>(place->path() + "/file",
                                                  O_RDWR | O_CREAT | O_DIRECT);
-        const auto device = [=](std::size_t piece) {
-            const Pages pages(piece);
+        const auto device = [=](std::size_t piece, bool huge) {
+            const Pages pages(piece, huge);
             const std::uint64_t begin = now_ns();
             for (std::uint64_t at = 0; at < bytes; at += piece) {
                 if (pwrite(file->get(), pages.at(0), piece, static_cast<off_t>(at)) !=
@@ -151,12 +151,17 @@ void measure_sustained(const Bench &bench) {
                 fail_with_errno("fdatasync", place->path());
             return timed(static_cast<double>(bytes >> 20), now_ns() - begin);
         };
-        device(4U << 20);  // from now on all are overwrites
-        for (const unsigned mib : {4U, 1U}) {
-            Variant bare{.name = fmt::format("O_DIRECT pwrite of {} MiB", mib), .make = {}};
-            bare.external = [=](std::chrono::milliseconds) { return device(std::size_t{mib} << 20); };
+        device(4U << 20, false);  // from now on all are overwrites
+        const auto add_device = [&](const char *name, unsigned mib, bool huge) {
+            Variant bare{.name = name, .make = {}};
+            bare.external = [=](std::chrono::milliseconds) {
+                return device(std::size_t{mib} << 20, huge);
+            };
             comparison.variants.push_back(std::move(bare));
-        }
+        };
+        add_device("O_DIRECT pwrite of 4 MiB", 4, false);
+        add_device("O_DIRECT pwrite of 4 MiB, huge pages", 4, true);
+        add_device("O_DIRECT pwrite of 1 MiB", 1, false);
         const auto add = [&](const std::string &name, std::uint64_t buffer, std::size_t length) {
             const auto spares = static_cast<std::uint32_t>(bytes / (64U << 20)) + 4;
             auto journal =
@@ -186,15 +191,18 @@ void measure_sustained(const Bench &bench) {
         add("libfsys, 100 B", 0, 100);
     }
     const Outcome *outcome = bench.report.run(comparison);
-    bench.report.add({.number = 2,
-                      .row = "append, sustained, 4000 B",
-                      .bound = Bound::at_least,
-                      .limit = 0.9,
-                      .unit = "x sequential write",
-                      .note = "payload bytes, default options, over O_DIRECT writes of 4 MiB"},
-                     outcome, [](const Outcome &o) {
-                         return rate_ratios(o.named("libfsys, 4000 B"), o.series.front());
-                     });
+    for (const bool huge : {false, true}) {
+        bench.report.add(
+            {.number = 2,
+             .row = "append, sustained, 4000 B",
+             .bound = Bound::at_least,
+             .limit = 0.9,
+             .unit = huge ? "x sequential write, huge pages" : "x sequential write",
+             .note = "payload bytes, default options, over O_DIRECT writes of 4 MiB"},
+            outcome, [huge](const Outcome &o) {
+                return rate_ratios(o.named("libfsys, 4000 B"), o.series[huge ? 1 : 0]);
+            });
+    }
 }
 
 void measure_threads(const Bench &bench, unsigned threads, std::size_t bytes) {
