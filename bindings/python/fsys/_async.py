@@ -32,20 +32,22 @@ from typing import (
 )
 
 from . import _fsys
-from ._errors import E_CORRUPT, CorruptError, make
+from ._errors import E_CORRUPT, ClosedError, CorruptError, make
 from ._types import (
     Counters,
     FileInfo,
-    FileReport,
+    FlushReport,
     Frontiers,
     HandleInfo,
     JournalReport,
     JournalStats,
     Pin,
+    ProbeReport,
     Record,
     RecordKind,
     Segment,
 )
+from ._whole import WholeFiles
 
 if TYPE_CHECKING:
     from ._fsys import ReadableBuffer, StrOrBytesPath, WriteableBuffer
@@ -151,6 +153,53 @@ class File(Closing):
     ) -> Awaitable[List[int]]:
         """Writes each of `buffers` at the offset of the same index; gives the counts."""
         return self._channel.write_many(self, self._file, buffers, offsets, durable)
+
+    async def truncate(self, length: int, *, durability: str = "full") -> None:
+        """Cuts or extends the file."""
+        await self._blocking(lambda: self._file.truncate(length, durability=durability))
+
+    async def preallocate(
+        self, offset: int, length: int, *, keep_size: bool = False, durability: str = "full"
+    ) -> None:
+        """Allocates a range as allocate() does, durably."""
+        await self._blocking(
+            lambda: self._file.preallocate(
+                offset, length, keep_size=keep_size, durability=durability
+            )
+        )
+
+    async def punch_hole(self, offset: int, length: int, *, durability: str = "full") -> None:
+        """Gives blocks back to the file system; the range then reads as zeros."""
+        await self._blocking(lambda: self._file.punch_hole(offset, length, durability=durability))
+
+    async def zero_range(
+        self, offset: int, length: int, *, keep_size: bool = False, durability: str = "full"
+    ) -> None:
+        """Makes a range zeros that are allocated."""
+        await self._blocking(
+            lambda: self._file.zero_range(
+                offset, length, keep_size=keep_size, durability=durability
+            )
+        )
+
+    async def probe(self) -> ProbeReport:
+        """What lies underneath the file; see fsys.probe()."""
+        return await self._blocking(self._file.probe)
+
+    async def device_flush(self, ways: Optional[Iterable[str]] = None) -> FlushReport:
+        """A sync, then a flush of each disk underneath; see fsys.File.device_flush()."""
+        return await self._blocking(lambda: self._file.device_flush(ways))
+
+    async def _blocking(self, call: Callable[[], T]) -> T:
+        return await self._handle._runtime.in_thread(call)
+
+    def set_lifetime(self, lifetime: str) -> None:
+        """Tells how long the file's blocks will live."""
+        self._file.set_lifetime(lifetime)
+
+    def advise(self, offset: int, length: int, advice: str) -> None:
+        """Tells the kernel how a range will be used."""
+        self._file.advise(offset, length, advice)
 
     def info(self) -> FileInfo:
         """Size, alignment and routing of the file."""
@@ -295,6 +344,15 @@ class Journal(Closing):
             lambda: self._journal.append_batch(records, emergency=emergency)
         )
 
+    async def reserve(self, length: int, *, emergency: bool = False) -> _fsys.Ticket:
+        """Reserves the place of a record as a Ticket; see fsys.Journal.reserve()."""
+        try:
+            return self._journal.reserve(length, wait=False, emergency=emergency)
+        except BlockingIOError:  # the log buffer is full
+            return await self._handle._runtime.in_thread(
+                lambda: self._journal.reserve(length, emergency=emergency)
+            )
+
     def sync(self, lsn: Optional[int] = None) -> Awaitable[int]:
         """Waits until all through `lsn` (None: all appended so far) is durable; gives the LSN."""
         through = self._journal.frontiers().reserved if lsn is None else lsn
@@ -334,6 +392,33 @@ class Journal(Closing):
     async def rotate(self) -> None:
         """Makes everything durable and seals the active segment."""
         await self._handle._runtime.in_thread(self._journal.rotate)
+
+    async def next_sealed(self, after: int = 0) -> Segment:
+        """Waits for the oldest sealed segment numbered above `after`.
+
+        Ended early only by Error (E_STALE: a truncation withdrew segment `after`; E_CLOSED, also
+        when the journal is closed meanwhile) and PoisonedError.
+        """
+        while True:
+            future = self._channel.watch_sealed(self, self._journal, after)
+            try:
+                after = await future
+            finally:
+                self._channel.unwatch_sealed(future)
+            for segment in self._journal.segments():
+                if segment.number == after:
+                    return segment
+            # Trimmed meanwhile: the one behind it.
+
+    async def sealed(self, after: int = 0) -> AsyncIterator[Segment]:
+        """Every sealed segment numbered above `after`, as they come, until the journal is closed."""
+        while True:
+            try:
+                segment = await self.next_sealed(after)
+            except ClosedError:
+                return
+            yield segment
+            after = segment.number
 
     async def pin(self, name: str, lsn: int, max_bytes: int = 0) -> None:
         """Keeps what is behind `lsn` from being trimmed."""
@@ -390,7 +475,7 @@ class Journal(Closing):
         return self._journal.closed
 
 
-class Handle(Closing):
+class Handle(Closing, WholeFiles):
     """An engine of one event loop; options as of fsys.Handle.
 
     Opened inside the loop, used by its thread only, closed by ``async with`` or close().
@@ -469,50 +554,6 @@ class Handle(Closing):
             lambda: self._handle.reader(path, after, written=written)
         )
         return Reader(self._runtime, reader)
-
-    async def replace(self, path: StrOrBytesPath, data: ReadableBuffer, **options: Any) -> FileReport:
-        """Replaces a file whole and durably; see fsys.Handle.replace()."""
-        return await self._runtime.in_thread(lambda: self._handle.replace(path, data, **options))
-
-    async def copy(
-        self, source: StrOrBytesPath, target: StrOrBytesPath, **options: Any
-    ) -> FileReport:
-        """Copies a file; see fsys.Handle.copy()."""
-        return await self._runtime.in_thread(
-            lambda: self._handle.copy(source, target, **options)
-        )
-
-    async def append(
-        self, path: StrOrBytesPath, data: ReadableBuffer, *, durability: str = "full"
-    ) -> int:
-        """Appends to a file; see fsys.Handle.append()."""
-        return await self._runtime.in_thread(
-            lambda: self._handle.append(path, data, durability=durability)
-        )
-
-    async def read_file(self, path: StrOrBytesPath, *, max_bytes: int = 0) -> bytes:
-        """Reads a whole file; see fsys.Handle.read_file()."""
-        return await self._runtime.in_thread(
-            lambda: self._handle.read_file(path, max_bytes=max_bytes)
-        )
-
-    async def rename(
-        self, source: StrOrBytesPath, target: StrOrBytesPath, **options: Any
-    ) -> None:
-        """Renames durably; see fsys.Handle.rename()."""
-        await self._runtime.in_thread(lambda: self._handle.rename(source, target, **options))
-
-    async def unlink(self, path: StrOrBytesPath, **options: Any) -> None:
-        """Removes a name durably; see fsys.Handle.unlink()."""
-        await self._runtime.in_thread(lambda: self._handle.unlink(path, **options))
-
-    async def mkdir(self, path: StrOrBytesPath, **options: Any) -> None:
-        """Makes a directory durably; see fsys.Handle.mkdir()."""
-        await self._runtime.in_thread(lambda: self._handle.mkdir(path, **options))
-
-    async def sync_path(self, path: StrOrBytesPath, **options: Any) -> None:
-        """Makes durable what others wrote; see fsys.Handle.sync_path()."""
-        await self._runtime.in_thread(lambda: self._handle.sync_path(path, **options))
 
     def buffer(self, size: int) -> _fsys.Buffer:
         """Allocates aligned memory; see fsys.Handle.buffer()."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from typing import Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 
 @dataclass(frozen=True)
@@ -133,6 +133,30 @@ class JournalReport:
     scanned_bytes: int
     kept_name: str  #: file in the journal's directory with the cut bytes, or ''
     text: str  #: the finding as a sentence
+    rule: str  #: what the verdict rests on: 'none', 'end', 'unproved', 'group', 'frame', 'watermark',
+    #: 'successor', 'structure', 'trimmed', 'writer'
+    writer: bool  #: somebody had it open for writing; end_lsn is then its durable frontier
+    proof_durable_lsn: int  #: of damage: through this LSN all had been durable, says the proof
+    written_lsn: int  #: end_lsn, or the writer's written frontier
+
+
+@dataclass(frozen=True)
+class JournalFinding:
+    """What lies at a position of a journal: explain_journal()."""
+
+    state: str  #: 'record', 'pad', 'trimmed', 'end' (nothing there), 'torn' (nobody had been promised
+    #: it), 'damaged' (had been durable and cannot be read)
+    rule: str  #: why so, see JournalReport.rule
+    writer: bool  #: a writer has the journal open
+    start: int  #: position of the first byte of what lies there
+    end: int  #: behind its last one: of a record, its LSN
+    length: int  #: bytes of the record
+    epoch: int  #: of the segment; 0: there is none
+    file_offset: int  #: of the asked position in the segment file
+    proof_lsn: int  #: position of what proves it; else 0
+    proof_durable_lsn: int  #: through this LSN all had been durable, says the proof; else 0
+    segment_name: str  #: file in the journal's directory, or ''
+    text: str  #: the finding as a sentence
 
 
 @dataclass(frozen=True)
@@ -188,6 +212,51 @@ class FileReport:
     method: str  #: of a copy: 'reflink', 'kernel', 'bytes'
     bytes: int  #: length of the new file, as far as it was written
     other_links: int  #: hard links that still show the old bytes
+
+
+@dataclass(frozen=True)
+class BatchResult:
+    """What became of one file: Handle.replace_many()."""
+
+    path: Any  #: as it was given
+    error: Optional[OSError]  #: None: it is done
+    step: str  #: that failed, see FileReport.step
+    visible: bool  #: done, as others see it
+    not_kept: Tuple[str, ...]  #: metadata that could not be kept, which was no failure
+    other_links: int  #: hard links that still show the old bytes
+
+
+class ScanEntry(NamedTuple):
+    """A name that was found: Handle.scan()."""
+
+    path: Any  #: relative to where the scan began: bytes when that was given as bytes, else str
+    type: str  #: 'file', 'directory', 'symlink' or 'other' (device, FIFO, socket)
+    size: int  #: bytes
+    inode: int
+    modified_ns: int  #: modification time, since 1970
+    mode: int  #: permission bits
+    depth: int  #: 0 in the directory where the scan began
+    links: int  #: hard links
+    error: Optional[OSError]  #: why it could not be entered or looked at; None
+
+
+@dataclass(frozen=True)
+class FlushReport:
+    """What device_flush() did, also when it failed."""
+
+    way: str  #: how the last device was flushed, or what was last tried: 'ioctl', 'uring' (NVMe Flush),
+    #: 'block' (fsync of the block device) or 'none'
+    reason: str  #: 'done', or why not: 'no_commit', 'no_device', 'not_nvme', 'permission', 'no_node',
+    #: 'no_way', 'refused', 'error', 'multipath'
+    committed: bool  #: the file system's own commit succeeded
+    devices: int  #: disks underneath
+    flushed: int  #: of those, how many have answered a flush with success
+    nvme_status: int  #: of the refused command; 0: none
+    nsid: int  #: NVMe namespace last tried; 0: not NVMe
+    paths: int  #: controllers that lead to it; 0: not NVMe
+    partition: bool  #: the file lies on a partition; the flush covers the whole disk
+    device: str  #: disk last tried, 'nvme0n1'; '' none
+    text: str  #: the outcome as a sentence
 
 
 @dataclass(frozen=True)

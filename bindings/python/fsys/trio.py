@@ -19,8 +19,9 @@ import trio
 
 from . import _async
 from ._async import File, Journal, Reader
+from ._whole import Replacement, Scan
 
-__all__ = ["File", "Handle", "Journal", "Reader"]
+__all__ = ["File", "Handle", "Journal", "Reader", "Replacement", "Scan"]
 
 T = TypeVar("T")
 

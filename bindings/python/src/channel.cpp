@@ -213,6 +213,36 @@ py::object Channel::sync_journal(const py::object &owner, fsys_journal *journal,
     return future;
 }
 
+py::object Channel::watch_sealed(const py::object &owner, fsys_journal *journal, uint64_t after,
+                                 const py::object &name) {
+    check_thread();
+    py::object future = create_future_();
+    for (const uint32_t index : watches_) {
+        if (slab_[index].journal == journal && slab_[index].after == after) {
+            slab_[index].waiters.push_back({future, 0});
+            return future;
+        }
+    }
+    const uint32_t index = take_entry();
+    Entry &entry = slab_[index];
+    entry.owner = owner;
+    entry.name = name;
+    entry.journal = journal;
+    entry.watch = true;
+    entry.after = after;
+    entry.waiters.push_back({future, 0});
+    watches_.push_back(index);
+    list(index);
+    return future;
+}
+
+void Channel::unwatch_sealed(const py::object &future) {
+    for (const uint32_t index : watches_) {
+        std::erase_if(slab_[index].waiters,
+                      [&](const Waiter &waiter) { return waiter.future.is(future); });
+    }
+}
+
 // ------------------------------------------------------------------ submit
 
 void Channel::submit_journal(uint32_t index) {
@@ -222,7 +252,9 @@ void Channel::submit_journal(uint32_t index) {
     for (const Waiter &waiter : entry.waiters) {
         last = std::max(last, waiter.lsn);
     }
-    const int code = fsys_journal_submit_sync(entry.journal, last, index, nullptr);
+    const int code = entry.watch
+        ? fsys_journal_submit_sealed(entry.journal, entry.after, index, nullptr)
+        : fsys_journal_submit_sync(entry.journal, last, index, nullptr);
     ++in_flight_;
     if (code != 0) {
         fsys_result result{};
@@ -333,10 +365,24 @@ void Channel::complete_journal(Entry &entry, int64_t code) {
     }
 }
 
+void Channel::complete_watch(Entry &entry, int64_t result) {
+    for (const Waiter &waiter : entry.waiters) {
+        if (result >= 0) {
+            succeed(waiter.future, py::int_(result));
+        } else {
+            // Only closing the journal cancels it.
+            fail_future(waiter.future, result == -ECANCELED ? FSYS_E_CLOSED : result, entry.name);
+        }
+    }
+}
+
 void Channel::complete(uint32_t index, const fsys_result &result) {
     --in_flight_;
     Entry entry = release_entry(index);
-    if (entry.journal != nullptr) {
+    if (entry.watch) {
+        std::erase(watches_, index);
+        complete_watch(entry, result.result);
+    } else if (entry.journal != nullptr) {
         complete_journal(entry, result.result);
     } else if (entry.group) {
         complete_group(entry, result);
@@ -382,6 +428,7 @@ void Channel::detach(int code) {
     dead_ = true;
     listed_.clear();
     listed_journals_.clear();
+    watches_.clear();
     std::deque<Entry> entries;
     entries.swap(slab_);
     free_.clear();
@@ -441,6 +488,12 @@ void bind_channel(py::module_ &module) {
                  return self.sync_journal(owner, journal.get(), lsn, journal.path());
              },
              "Lists a wait until the journal is durable through an LSN; the future gives it.")
+        .def("watch_sealed",
+             [](Channel &self, const py::object &owner, const Journal &journal, uint64_t after) {
+                 return self.watch_sealed(owner, journal.get(), after, journal.path());
+             },
+             "Lists a wait for a sealed segment numbered above `after`; the future gives its number.")
+        .def("unwatch_sealed", &Channel::unwatch_sealed, "Ends the interest in such a future.")
         .def("tick", &Channel::tick, "Submits what is listed and takes what is there.")
         .def("reap", &Channel::reap, "Takes what is there.")
         .def("detach", [](Channel &self) { self.detach(FSYS_E_CLOSED); },

@@ -38,12 +38,19 @@ public:
     py::object sync_journal(const py::object &owner, fsys_journal *journal, uint64_t lsn,
                             const py::object &name);
 
+    /// A future for the number of the oldest sealed segment numbered above `after`. Such an op
+    /// cannot be cancelled: those with the same `after` are one, which stays when nobody waits.
+    py::object watch_sealed(const py::object &owner, fsys_journal *journal, uint64_t after,
+                            const py::object &name);
+    /// Nobody waits for this future of watch_sealed() any more.
+    void unwatch_sealed(const py::object &future);
+
     /// Submits what is listed and takes what is there.
     void tick();
     /// Takes what is there. Raises when the handle has failed: nothing more will come.
     void reap();
-    /// Ops that are listed or in flight.
-    size_t busy() const { return slab_.size() - free_.size(); }
+    /// Ops that are listed or in flight and will end by themselves: those of watch_sealed() not.
+    size_t busy() const { return slab_.size() - free_.size() - watches_.size(); }
     /// Gives up: futures fail with E_CLOSED, memory stays with the engine until it is closed.
     void detach(int code);
 
@@ -74,6 +81,8 @@ private:
         fsys_request request{};
         fsys_journal *journal = nullptr;
         std::vector<Waiter> waiters;
+        bool watch = false;  // for a segment to be sealed, above `after`
+        uint64_t after = 0;
     };
 
     py::object start(const py::object &owner, const File &file, Yield yield, Loan loan,
@@ -88,6 +97,7 @@ private:
     void complete(uint32_t index, const fsys_result &result);
     void complete_group(Entry &entry, const fsys_result &result);
     void complete_journal(Entry &entry, int64_t code);
+    void complete_watch(Entry &entry, int64_t result);
     void check_thread() const;
 
     EnginePtr engine_;
@@ -101,6 +111,7 @@ private:
     std::vector<uint32_t> free_;
     std::deque<uint32_t> listed_;
     std::vector<uint32_t> listed_journals_;
+    std::vector<uint32_t> watches_;
     std::vector<fsys_request> batch_;
 };
 

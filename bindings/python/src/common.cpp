@@ -55,9 +55,26 @@ py::object make_error(int64_t code, const py::object &filename, const char *text
 }
 
 void fail(int64_t code, const py::object &filename, const char *text, uint64_t bytes_done) {
-    const py::object error = make_error(code, filename, text, bytes_done);
+    raise(make_error(code, filename, text, bytes_done));
+}
+
+void raise(const py::object &error) {
     PyErr_SetObject(reinterpret_cast<PyObject *>(Py_TYPE(error.ptr())), error.ptr());
     throw py::error_already_set();
+}
+
+uint32_t choice(const std::string &given, std::initializer_list<const char *> names,
+                const char *what) {
+    uint32_t value = 0;
+    std::string all;
+    for (const char *name : names) {
+        if (given == name) {
+            return value;
+        }
+        ++value;
+        all += (all.empty() ? "" : ", ") + std::string("'") + name + "'";
+    }
+    throw py::value_error(std::string(what) + " must be one of " + all);
 }
 
 View::View(py::handle exporter, Access access) {

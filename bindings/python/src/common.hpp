@@ -11,6 +11,7 @@
 #include <pybind11/pybind11.h>
 
 #include <cstdint>
+#include <initializer_list>
 #include <string>
 #include <utility>
 
@@ -45,6 +46,8 @@ auto without_gil(Work &&work) {
 /// The exception itself, for futures.
 py::object make_error(int64_t code, const py::object &filename, const char *text = nullptr,
                       uint64_t bytes_done = 0);
+/// Raises an exception that was made before.
+[[noreturn]] void raise(const py::object &error);
 /// fail() when `code` is negative.
 inline int64_t checked(int64_t code, const py::object &filename, const char *text = nullptr) {
     if (code < 0) [[unlikely]] {
@@ -52,6 +55,10 @@ inline int64_t checked(int64_t code, const py::object &filename, const char *tex
     }
     return code;
 }
+
+/// The index of `given` in `names`; ValueError, which lists them, when it is none of them.
+uint32_t choice(const std::string &given, std::initializer_list<const char *> names,
+                const char *what);
 
 /// A class of the Python half of the package (fsys._types, fsys._errors).
 py::object python_class(const char *module, const char *name);

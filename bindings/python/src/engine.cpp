@@ -64,19 +64,19 @@ int Engine::close() {
     if (closed_) {
         return FSYS_E_CLOSED;
     }
-    for (const Buffer *buffer : buffers_) {
-        if (buffer->held() != 0) {
+    for (const Exporter *exporter : exporters_) {
+        if (exporter->held() != 0) {
             PyErr_SetString(PyExc_BufferError,
-                            "a Buffer of this handle is exported: release its memoryviews and "
-                            "arrays before closing");
+                            "a Buffer or Ticket of this handle is exported: release its "
+                            "memoryviews and arrays before closing");
             throw py::error_already_set();
         }
     }
     closed_ = true;
-    for (Buffer *buffer : buffers_) {
-        buffer->forget();  // fsys_close() frees the arena
+    for (Exporter *exporter : exporters_) {
+        exporter->forget();  // fsys_close() frees the arena and abandons tickets
     }
-    buffers_.clear();
+    exporters_.clear();
     const int code = without_gil([&] { return fsys_close(handle_); });
     release_memory(code);
     return code;
@@ -87,8 +87,8 @@ void Engine::close_at_exit() noexcept {
         return;
     }
     bool exported = false;
-    for (const Buffer *buffer : buffers_) {
-        exported |= buffer->held() != 0;
+    for (const Exporter *exporter : exporters_) {
+        exported |= exporter->held() != 0;
     }
     if (!exported) {
         close();
@@ -131,26 +131,45 @@ void Engine::sweep() {
 
 // ------------------------------------------------------------------ buffer
 
-Buffer::Buffer(EnginePtr engine, size_t size) : engine_(std::move(engine)), size_(size) {
+int Exporter::export_to(PyObject *self, Py_buffer *view, int flags, const char *gone) {
+    if (gone_) {
+        view->obj = nullptr;
+        PyErr_SetString(PyExc_BufferError, gone);
+        return -1;
+    }
+    const int code =
+        PyBuffer_FillInfo(view, self, data_, static_cast<Py_ssize_t>(size_), 0, flags);
+    if (code == 0) {
+        ++exports_;
+    }
+    return code;
+}
+
+void Exporter::check_free(const char *text) const {
+    if (exports_ != 0) {
+        PyErr_SetString(PyExc_BufferError, text);
+        throw py::error_already_set();
+    }
+}
+
+Buffer::Buffer(EnginePtr engine, size_t size) : Exporter(size), engine_(std::move(engine)) {
     checked(fsys_buffer_alloc(engine_->handle(), size, &data_), py::none());
     engine_->add(this);
 }
 
 Buffer::~Buffer() {
-    if (data_ != nullptr) {
+    if (!gone()) {
         engine_->remove(this);
         fsys_buffer_free(engine_->handle(), data_);
     }
 }
 
 void Buffer::free() {
-    if (exports_ != 0) {
-        PyErr_SetString(PyExc_BufferError, "the Buffer is exported or used by an op in flight");
-        throw py::error_already_set();
-    }
-    if (data_ != nullptr) {
+    check_free("the Buffer is exported or used by an op in flight");
+    if (!gone()) {
+        forget();
         engine_->remove(this);
-        fsys_buffer_free(engine_->handle(), std::exchange(data_, nullptr));
+        fsys_buffer_free(engine_->handle(), data_);
     }
 }
 
@@ -164,28 +183,9 @@ Buffer *Buffer::behind(PyObject *exporter) {
     }
     // Subclasses inherit the slot. Quicker than asking pybind11 for the type.
     const PyBufferProcs *const procs = Py_TYPE(exporter)->tp_as_buffer;
-    return procs != nullptr && procs->bf_getbuffer == &Buffer::get_buffer
+    return procs != nullptr && procs->bf_getbuffer == &Exporter::get_buffer<Buffer>
         ? py::cast<Buffer *>(py::handle(exporter))
         : nullptr;
-}
-
-int Buffer::get_buffer(PyObject *self, Py_buffer *view, int flags) {
-    auto *buffer = py::cast<Buffer *>(py::handle(self));
-    if (buffer->data_ == nullptr) {
-        view->obj = nullptr;
-        PyErr_SetString(PyExc_BufferError, "the Buffer has been freed");
-        return -1;
-    }
-    const int code = PyBuffer_FillInfo(view, self, buffer->data_,
-                                       static_cast<Py_ssize_t>(buffer->size_), 0, flags);
-    if (code == 0) {
-        ++buffer->exports_;
-    }
-    return code;
-}
-
-void Buffer::release_buffer(PyObject *self, Py_buffer *) {
-    --py::cast<Buffer *>(py::handle(self))->exports_;
 }
 
 // ------------------------------------------------------------------ handle
@@ -296,7 +296,7 @@ void bind_handle(py::module_ &module) {
              },
              "Closes the handle, its files and journals. Waits for ops in flight (close_timeout), "
              "then cancels them. Closing twice is allowed.\n\n"
-             "Raises BufferError, and closes nothing, while a Buffer is exported; TimeoutError when "
+             "Raises BufferError, and closes nothing, while a Buffer or Ticket is exported; TimeoutError when "
              "the kernel would not let go (the memory is kept); Error (E_POISONED) when a journal had "
              "failed.")
         .def_property_readonly("closed", [](const Handle &self) { return self.engine->closed(); },
@@ -317,18 +317,18 @@ void bind_handle(py::module_ &module) {
                               "Aligned memory of a handle, see Handle.buffer(). Exports the buffer "
                               "protocol, writable: memoryview(b), numpy.frombuffer(b, ...).");
     buffer
-        .def("__len__", [](const Buffer &self) { return self.data() == nullptr ? 0 : self.size(); })
+        .def("__len__", [](const Buffer &self) { return self.gone() ? 0 : self.size(); })
         .def_property_readonly(
-            "address", [](const Buffer &self) { return reinterpret_cast<uintptr_t>(self.data()); },
+            "address",
+            [](const Buffer &self) {
+                return self.gone() ? 0 : reinterpret_cast<uintptr_t>(self.data());
+            },
             "Where it lies, for those who want to check the alignment.")
         .def("free", &Buffer::free,
              "Gives the memory back now. BufferError while it is exported or an op uses it.")
         .def("__enter__", [](const py::object &self) { return self; })
         .def("__exit__", [](Buffer &self, const py::args &) { self.free(); });
-    // Exports are counted, which pybind11's own buffer protocol does not do.
-    auto *type = reinterpret_cast<PyHeapTypeObject *>(buffer.ptr());
-    type->as_buffer.bf_getbuffer = &Buffer::get_buffer;
-    type->as_buffer.bf_releasebuffer = &Buffer::release_buffer;
+    Exporter::enable<Buffer>(buffer);
 
     module.def("_close_all", [] {
         const std::vector<Engine *> all(engines().begin(), engines().end());

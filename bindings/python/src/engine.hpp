@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //
 // Engine: one fsys handle, and the memory that its ops in flight use. Everything made from a handle
-// shares it. Buffer: aligned memory of a handle, exported to Python.
+// shares it. Exporter: its memory as Python sees
+// it. Buffer: aligned memory of a handle.
 
 #pragma once
 
@@ -29,6 +30,8 @@ struct Loan {
     }
 };
 
+class Exporter;
+
 class Engine {
 public:
     Engine(const fsys_options &options, const py::object &root, char *error_text);
@@ -51,8 +54,8 @@ public:
     /// Keeps memory until the handle is closed, for ops whose completion can no longer be learned.
     void keep(Loan loan);
 
-    void add(Buffer *buffer) { buffers_.insert(buffer); }
-    void remove(Buffer *buffer) { buffers_.erase(buffer); }
+    void add(Exporter *exporter) { exporters_.insert(exporter); }
+    void remove(Exporter *exporter) { exporters_.erase(exporter); }
 
 private:
     struct Orphan {
@@ -69,40 +72,77 @@ private:
     uint32_t max_ops_ = 0;
     std::vector<Orphan> orphans_;
     std::vector<Loan> kept_;
-    std::unordered_set<Buffer *> buffers_;
+    std::unordered_set<Exporter *> exporters_;
 };
 
 using EnginePtr = std::shared_ptr<Engine>;
 
-/// Memory of fsys_buffer_alloc(), exported by the buffer protocol.
-class Buffer {
+/// Memory of the library that Python sees by the buffer protocol. Exports are counted, which
+/// pybind11's own protocol does not do: the memory does not go away under one.
+class Exporter {
 public:
-    Buffer(EnginePtr engine, size_t size);
-    ~Buffer();
-    Buffer(const Buffer &) = delete;
-
-    /// The Buffer that `exporter` is, or NULL.
-    static Buffer *behind(PyObject *exporter);
+    explicit Exporter(size_t size) : size_(size) {}
+    Exporter(const Exporter &) = delete;
 
     void *data() const { return data_; }
     size_t size() const { return size_; }
-    void free();
+    bool gone() const { return gone_; }
     /// Exports that are no op in flight.
     size_t held() const { return exports_ - pins_; }
     void pin() { ++pins_; }
     void unpin() { --pins_; }
-    /// The arena is gone, or its memory is leaked.
-    void forget() { data_ = nullptr; }
+    /// The library has taken the memory back, or it is leaked.
+    void forget() { gone_ = true; }
 
-    static int get_buffer(PyObject *self, Py_buffer *view, int flags);
-    static void release_buffer(PyObject *self, Py_buffer *view);
+    /// Makes instances of `type` export their memory; T::kGone is the error of one that is gone.
+    template <class T>
+    static void enable(const py::class_<T> &type) {
+        auto *heap = reinterpret_cast<PyHeapTypeObject *>(type.ptr());
+        heap->as_buffer.bf_getbuffer = &get_buffer<T>;
+        heap->as_buffer.bf_releasebuffer = &release_buffer<T>;
+    }
+
+protected:
+    ~Exporter() = default;
+    /// BufferError while it is exported or an op uses it.
+    void check_free(const char *text) const;
+
+    template <class T>
+    static int get_buffer(PyObject *self, Py_buffer *view, int flags) {
+        return static_cast<Exporter *>(py::cast<T *>(py::handle(self)))
+            ->export_to(self, view, flags, T::kGone);
+    }
+    template <class T>
+    static void release_buffer(PyObject *self, Py_buffer *) {
+        --static_cast<Exporter *>(py::cast<T *>(py::handle(self)))->exports_;
+    }
+
+    void *data_ = nullptr;
+    bool gone_ = false;
 
 private:
-    EnginePtr engine_;
-    void *data_ = nullptr;
+    int export_to(PyObject *self, Py_buffer *view, int flags, const char *gone);
+
     size_t size_;
     size_t exports_ = 0;
     size_t pins_ = 0;
+};
+
+/// Memory of fsys_buffer_alloc().
+class Buffer : public Exporter {
+public:
+    static constexpr const char *kGone = "the Buffer has been freed";
+
+    Buffer(EnginePtr engine, size_t size);
+    ~Buffer();
+
+    /// The Buffer that `exporter` is, or NULL.
+    static Buffer *behind(PyObject *exporter);
+
+    void free();
+
+private:
+    EnginePtr engine_;
 };
 
 /// What Python calls fsys.Handle.
@@ -115,6 +155,11 @@ void bind_file(py::module_ &module);
 void bind_many(py::module_ &module);
 void bind_channel(py::module_ &module);
 void bind_journal(py::module_ &module);
+void bind_ticket(py::module_ &module);
+void bind_check(py::module_ &module);
 void bind_whole(py::module_ &module);
+void bind_replace(py::module_ &module);
+void bind_scan(py::module_ &module);
+void bind_device(py::module_ &module);
 
 }  // namespace binding

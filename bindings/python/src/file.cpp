@@ -170,6 +170,46 @@ bool Op::done() {
     return taken_;
 }
 
+py::object Op::wait_any(const py::object &given, int64_t timeout_ns) {
+    const py::list objects(given);
+    std::vector<Op *> ops;
+    std::vector<fsys_op> tokens;
+    for (const py::handle object : objects) {
+        auto *op = object.cast<Op *>();
+        if (op->taken_) {
+            return py::reinterpret_borrow<py::object>(object);
+        }
+        if (!ops.empty() && op->engine_ != ops[0]->engine_) {
+            throw py::value_error("the ops are of different handles");
+        }
+        ops.push_back(op);
+        tokens.push_back(op->op_);
+    }
+    if (ops.empty()) {
+        throw py::value_error("there is no op to wait for");
+    }
+    for (;;) {
+        uint32_t index = 0;
+        fsys_result result{};
+        const int64_t code = interruptible(timeout_ns, [&](int64_t slice) {
+            return fsys_wait_any(ops[0]->engine_->handle(), tokens.data(),
+                                 static_cast<uint32_t>(tokens.size()), slice, &index, &result);
+        });
+        if (code == 0) {
+            ops[index]->finish(result);
+            return objects[index];
+        }
+        if (code != FSYS_E_STALE || ops[0]->engine_->closed()) {
+            fail(code, py::none());
+        }
+        // Another Python thread has taken it and is on its way to the GIL.
+        without_gil([] { return ::sched_yield(); });
+        if (ops[index]->taken_) {
+            return objects[index];
+        }
+    }
+}
+
 bool Op::cancel() {
     if (taken_) {
         return false;
@@ -384,6 +424,14 @@ void bind_file(py::module_ &module) {
         .def("cancel", &Op::cancel,
              "Asks for an early end; wait() then raises OSError (ECANCELED), or gives the result when "
              "the op could not be recalled. Returns whether the request was made.");
+    module.def("wait_any",
+               [](const py::object &ops, const py::object &timeout) {
+                   return Op::wait_any(ops, nanoseconds(timeout));
+               },
+               py::arg("ops"), py::arg("timeout") = py::none(),
+               "Waits up to `timeout` seconds (None: without limit) until one of up to 4096 ops of "
+               "one handle has completed and returns that Op; its wait() then returns or raises at "
+               "once. TimeoutError: none yet.");
 }
 
 }  // namespace binding

@@ -63,6 +63,8 @@ public:
     /// Returns the value, or raises what the op failed with; TimeoutError: not done yet.
     py::object wait(int64_t timeout_ns);
     bool done();
+    /// The first of `ops`, of one handle, that is done.
+    static py::object wait_any(const py::object &ops, int64_t timeout_ns);
     bool cancel();
     /// Asks for an early end when nobody will look at the result.
     void abandon() noexcept { fsys_cancel(engine_->handle(), op_); }

@@ -15,6 +15,7 @@ namespace binding {
 Journal::~Journal() {
     if (!closed()) {
         without_gil([&] { return fsys_journal_close(journal_); });
+        adopt_watches();
     }
 }
 
@@ -22,13 +23,91 @@ int Journal::close() {
     if (closed()) {
         return 0;
     }
+    const std::vector<Ticket *> tickets(tickets_.begin(), tickets_.end());
+    for (const Ticket *ticket : tickets) {
+        if (ticket->held() != 0) {
+            PyErr_SetString(PyExc_BufferError, "a Ticket of this journal is exported: release its "
+                                               "memoryviews and arrays before closing");
+            throw py::error_already_set();
+        }
+    }
+    for (Ticket *ticket : tickets) {
+        ticket->abandon();
+    }
     const std::vector<Reader *> readers(readers_.begin(), readers_.end());
     for (Reader *reader : readers) {
         reader->close();
     }
     const int code = without_gil([&] { return fsys_journal_close(journal_); });
     closed_ = code != -EBUSY;
+    if (closed_) {
+        adopt_watches();
+    }
     return code == FSYS_E_CLOSED ? 0 : code;
+}
+
+fsys_op Journal::take_watch(uint64_t after) {
+    for (Watch &watch : watches_) {
+        if (watch.after == after) {
+            const fsys_op op = watch.op;
+            watch = watches_.back();
+            watches_.pop_back();
+            return op;
+        }
+    }
+    fsys_op op = 0;
+    checked(without_gil([&] { return fsys_journal_submit_sealed(journal_, after, 0, &op); }),
+            path_);
+    return op;
+}
+
+// Their completions are of no interest any more, but their slots are.
+void Journal::adopt_watches() {
+    for (const Watch &watch : watches_) {
+        engine_->adopt(watch.op, {});
+    }
+    watches_.clear();
+}
+
+py::object Journal::next_sealed(uint64_t after, int64_t timeout_ns) {
+    engine_->sweep();
+    for (;;) {
+        const fsys_op op = take_watch(after);
+        fsys_result result{};
+        int64_t code = 0;
+        const auto keep = [&] {
+            watches_.push_back({after, op});
+            if (closed()) {
+                adopt_watches();
+            }
+        };
+        try {
+            code = interruptible(timeout_ns, [&](int64_t slice) {
+                return fsys_wait(engine_->handle(), op, slice, &result);
+            });
+        } catch (py::error_already_set &) {
+            keep();
+            throw;
+        }
+        if (code < 0) {
+            if (code == -ETIMEDOUT) {
+                keep();
+            }
+            fail(code, path_);
+        }
+        checked(result.result == -ECANCELED ? FSYS_E_CLOSED : result.result, path_);
+        const auto number = static_cast<uint64_t>(result.result);
+        const auto all = listed<fsys_journal_segment>(
+            path_, [&](fsys_journal_segment *segments, uint32_t max) {
+                return fsys_journal_segments(journal_, segments, max);
+            });
+        for (const fsys_journal_segment &segment : all) {
+            if (segment.number == number) {
+                return journal_segment(segment);
+            }
+        }
+        after = number;  // trimmed meanwhile: the one behind it
+    }
 }
 
 Reader::Reader(EnginePtr engine, JournalPtr journal, fsys_journal_reader *reader, py::object path,
@@ -60,22 +139,7 @@ namespace {
                                const py::object &report) {
     const py::object error = make_error(code, path, text);
     error.attr("report") = report;
-    PyErr_SetObject(reinterpret_cast<PyObject *>(Py_TYPE(error.ptr())), error.ptr());
-    throw py::error_already_set();
-}
-
-uint32_t choice(const std::string &given, std::initializer_list<const char *> names,
-                const char *what) {
-    uint32_t value = 0;
-    std::string all;
-    for (const char *name : names) {
-        if (given == name) {
-            return value;
-        }
-        ++value;
-        all += (all.empty() ? "" : ", ") + std::string("'") + name + "'";
-    }
-    throw py::value_error(std::string(what) + " must be one of " + all);
+    raise(error);
 }
 
 }  // namespace
@@ -217,49 +281,9 @@ uint64_t commit(const Journal &journal, const py::object &data, const py::object
     if (code < 0) {
         const py::object error = make_error(code, journal.path());
         error.attr("lsn") = lsn;
-        PyErr_SetObject(reinterpret_cast<PyObject *>(Py_TYPE(error.ptr())), error.ptr());
-        throw py::error_already_set();
+        raise(error);
     }
     return lsn;
-}
-
-py::list pins(const Journal &journal) {
-    std::vector<fsys_journal_pinned> all(16);
-    for (;;) {
-        const auto count = static_cast<size_t>(checked(
-            fsys_journal_pins(journal.get(), all.data(), static_cast<uint32_t>(all.size())),
-            journal.path()));
-        if (count <= all.size()) {
-            all.resize(count);
-            break;
-        }
-        all.resize(count);
-    }
-    const py::object type = python_class("fsys._types", "Pin");
-    py::list list;
-    for (const fsys_journal_pinned &pin : all) {
-        list.append(type(py::str(pin.name), pin.lsn, pin.max_bytes));
-    }
-    return list;
-}
-
-py::list segments(const Journal &journal) {
-    std::vector<fsys_journal_segment> all(64);
-    for (;;) {
-        const auto count = static_cast<size_t>(checked(
-            fsys_journal_segments(journal.get(), all.data(), static_cast<uint32_t>(all.size())),
-            journal.path()));
-        const bool fits = count <= all.size();
-        all.resize(count);
-        if (fits) {
-            break;
-        }
-    }
-    py::list list;
-    for (const fsys_journal_segment &segment : all) {
-        list.append(journal_segment(segment));
-    }
-    return list;
 }
 
 py::object stats(const Journal &journal) {
@@ -358,31 +382,6 @@ py::tuple skip_damage(const Reader &reader) {
     return py::make_tuple(from, to);
 }
 
-py::object check(const py::object &path, bool deep) {
-    const Name name = Name::path_only(path);
-    fsys_journal_report report{};
-    report.struct_size = sizeof report;
-    const int code = without_gil([&] {
-        return fsys_journal_check(name.c_str(), deep ? FSYS_JOURNAL_DEEP : 0, &report);
-    });
-    if (code != FSYS_E_CORRUPT) {
-        checked(code, name.given, report.text);
-    }
-    return journal_report(report);
-}
-
-py::tuple salvage(const py::object &from, const py::object &to) {
-    const Name source = Name::path_only(from);
-    const Name target = Name::path_only(to);
-    uint64_t records = 0;
-    uint64_t lost = 0;
-    const int code = without_gil([&] {
-        return fsys_journal_salvage(source.c_str(), target.c_str(), &records, &lost);
-    });
-    checked(code, source.given);
-    return py::make_tuple(records, lost);
-}
-
 void bind_reader(py::module_ &module) {
     py::class_<Reader>(module, "Reader",
                        "Reads the records of a journal in order; follows a writer, in another "
@@ -472,6 +471,17 @@ void bind_journal(py::module_ &module) {
                  simple(self, [](fsys_journal *journal) { return fsys_journal_rotate(journal); });
              },
              "Makes everything durable and seals the active segment.")
+        .def("next_sealed",
+             [](Journal &self, uint64_t after, const py::object &timeout) {
+                 return self.next_sealed(after, nanoseconds(timeout));
+             },
+             py::arg("after") = 0, py::arg("timeout") = py::none(),
+             "Waits up to `timeout` seconds (None: without limit) for a sealed segment and returns "
+             "the oldest one numbered above `after` as a Segment. Who ships files begins with 0 and "
+             "asks again with each number that came: none is missed but those that were trimmed "
+             "meanwhile.\n\nRaises TimeoutError, Error (E_STALE: a truncation withdrew segment "
+             "`after`, look at segments(); E_CLOSED, also when it is closed meanwhile), "
+             "PoisonedError.")
         .def("pin",
              [](const Journal &self, const std::string &name, uint64_t lsn, uint64_t max_bytes) {
                  simple(self, [&](fsys_journal *journal) {
@@ -488,7 +498,13 @@ void bind_journal(py::module_ &module) {
                  });
              },
              py::arg("name"), "Removes a pin; FileNotFoundError when there is none.")
-        .def("pins", &pins, "The pins by name, as a list of Pin.")
+        .def("pins",
+             [](const Journal &self) {
+                 return journal_pins(self.path(), [&](fsys_journal_pinned *pins, uint32_t max) {
+                     return fsys_journal_pins(self.get(), pins, max);
+                 });
+             },
+             "The pins by name, as a list of Pin.")
         .def("snapshot",
              [](const Journal &self, const py::object &path, uint64_t lsn) {
                  const Name name = Name::path_only(path);
@@ -498,7 +514,14 @@ void bind_journal(py::module_ &module) {
              },
              py::arg("path"), py::arg("lsn") = 0,
              "Copies what is kept up to `lsn` (0: all that is durable) into a new directory.")
-        .def("segments", &segments, "The segment files, oldest first, as a list of Segment.")
+        .def("segments",
+             [](const Journal &self) {
+                 return journal_segments(
+                     self.path(), [&](fsys_journal_segment *segments, uint32_t max) {
+                         return fsys_journal_segments(self.get(), segments, max);
+                     });
+             },
+             "The segment files, oldest first, as a list of Segment.")
         .def("stats", &stats, "Counters since it was opened, as JournalStats.")
         .def("cause",
              [](const Journal &self) {
@@ -537,13 +560,6 @@ void bind_journal(py::module_ &module) {
              py::arg("written") = false,
              "Opens a Reader on the journal in a directory, beside its writer or without one. Takes "
              "no lock and changes nothing.");
-    module.def("check_journal", &check, py::arg("path"), py::kw_only(), py::arg("deep") = false,
-               "Comes to the verdict that opening the journal would, and changes nothing. deep: "
-               "reads every record. Returns a JournalReport, also of a damaged journal; raises "
-               "OSError when it could not be read.");
-    module.def("salvage_journal", &salvage, py::arg("source"), py::arg("target"),
-               "Copies every readable record of a closed journal into a new one. Returns how many "
-               "were copied and how many ranges could not be read.");
 }
 
 }  // namespace binding

@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //
 // Journal: a write-ahead journal open for writing. Reader: reads one. A reader of an open journal
-// keeps the Journal alive; closing the Journal closes its readers.
+// keeps the Journal alive; closing the Journal closes its readers. Ticket: a place for a record in the
+// log buffer, exported to Python.
 
 #pragma once
 
 #include "engine.hpp"
 #include "fsys/journal.h"
+#include "records.hpp"
 
 namespace binding {
 
 class Reader;
+class Ticket;
 
 class Journal {
 public:
@@ -29,17 +32,91 @@ public:
 
     void add(Reader *reader) { readers_.insert(reader); }
     void remove(Reader *reader) { readers_.erase(reader); }
+    void add(Ticket *ticket) { tickets_.insert(ticket); }
+    void remove(Ticket *ticket) { tickets_.erase(ticket); }
+
+    /// The oldest sealed segment numbered above `after`, as a Segment.
+    py::object next_sealed(uint64_t after, int64_t timeout_ns);
 
 private:
+    /// An op of fsys_journal_submit_sealed(), which cannot be cancelled: one whose wait has timed
+    /// out is kept for the next caller with the same `after`, or slots would fill with them.
+    struct Watch {
+        uint64_t after;
+        fsys_op op;
+    };
+
+    fsys_op take_watch(uint64_t after);
+    void adopt_watches();
+
     EnginePtr engine_;
     fsys_journal *journal_;
     py::object path_;
     py::object report_;
     bool closed_ = false;
     std::unordered_set<Reader *> readers_;
+    std::unordered_set<Ticket *> tickets_;
+    std::vector<Watch> watches_;
 };
 
 using JournalPtr = std::shared_ptr<Journal>;
+
+class Ticket : public Exporter {
+public:
+    static constexpr const char *kGone =
+        "the Ticket was published or abandoned, or its journal closed";
+
+    Ticket(JournalPtr journal, const fsys_journal_ticket &ticket);
+    ~Ticket();
+
+    /// The record's LSN. BufferError while the memory is exported.
+    uint64_t publish();
+    void abandon();
+    /// 0: not published.
+    uint64_t lsn() const { return lsn_; }
+    bool open() const { return !gone() && !journal_->closed(); }
+
+private:
+    void end();
+
+    JournalPtr journal_;
+    fsys_journal_ticket ticket_;
+    uint64_t lsn_ = 0;
+};
+
+/// Calls `list(array, room)`, which returns how many there are, until all fit.
+template <class T, class List>
+std::vector<T> listed(const py::object &path, List &&list) {
+    std::vector<T> all(64);
+    for (;;) {
+        const auto count = static_cast<size_t>(checked(
+            without_gil([&] { return list(all.data(), static_cast<uint32_t>(all.size())); }),
+            path));
+        const bool fits = count <= all.size();
+        all.resize(count);
+        if (fits) {
+            return all;
+        }
+    }
+}
+
+template <class List>
+py::list journal_segments(const py::object &path, List &&list) {
+    py::list segments;
+    for (const fsys_journal_segment &segment : listed<fsys_journal_segment>(path, list)) {
+        segments.append(journal_segment(segment));
+    }
+    return segments;
+}
+
+template <class List>
+py::list journal_pins(const py::object &path, List &&list) {
+    py::list pins;
+    for (const fsys_journal_pinned &pin : listed<fsys_journal_pinned>(path, list)) {
+        pins.append(journal_pin(pin));
+    }
+    return pins;
+}
 
 class Reader {
 public:

@@ -23,6 +23,13 @@ constexpr const char *kMethods[] = {"none", "reflink", "kernel", "bytes"};
 constexpr const char *kDevices[] = {"unknown", "partition", "mapper", "md",     "loop",
                                     "nvme",    "scsi",      "virtio", "memory", "other"};
 constexpr const char *kVerdicts[] = {"fresh", "clean", "torn", "damaged", "io_error"};
+constexpr const char *kRules[] = {"none",      "end",       "unproved",  "group",   "frame",
+                                  "watermark", "successor", "structure", "trimmed", "writer"};
+constexpr const char *kStates[] = {"?", "record", "pad", "trimmed", "end", "torn", "damaged"};
+constexpr const char *kTypes[] = {"other", "file", "directory", "symlink"};
+constexpr const char *kFlushReasons[] = {"done",       "no_commit", "no_device", "not_nvme",
+                                         "permission", "no_node",   "no_way",    "refused",
+                                         "error",      "multipath"};
 
 template <size_t N>
 const char *name_of(const char *const (&names)[N], uint32_t value) {
@@ -139,7 +146,10 @@ py::object journal_report(const fsys_journal_report &report) {
                  "damage_lsn"_a = report.damage_lsn, "proof_lsn"_a = report.proof_lsn,
                  "epoch"_a = report.epoch, "records"_a = report.records,
                  "scanned_bytes"_a = report.scanned_bytes,
-                 "kept_name"_a = text_of(report.kept_name), "text"_a = text_of(report.text)));
+                 "kept_name"_a = text_of(report.kept_name), "text"_a = text_of(report.text),
+                 "rule"_a = name_of(kRules, report.rule), "writer"_a = report.writer != 0,
+                 "proof_durable_lsn"_a = report.proof_durable_lsn,
+                 "written_lsn"_a = report.written_lsn));
 }
 
 py::object journal_stats(const fsys_journal_stats &stats) {
@@ -174,21 +184,29 @@ py::object journal_frontiers(const fsys_journal_frontiers &frontiers) {
                                                     frontiers.unknown_lo, frontiers.unknown_hi);
 }
 
-py::object file_report(const fsys_file_report &report) {
-    py::list not_kept;
+namespace {
+
+py::tuple kept_names(uint32_t bits) {
+    py::list names;
     for (const auto &[bit, name] :
          {std::pair{FSYS_KEEP_MODE, "mode"}, std::pair{FSYS_KEEP_OWNER, "owner"},
           std::pair{FSYS_KEEP_XATTRS, "xattrs"}, std::pair{FSYS_KEEP_ACL, "acl"},
           std::pair{FSYS_KEEP_TIMES, "times"}}) {
-        if ((report.not_kept & bit) != 0) {
-            not_kept.append(name);
+        if ((bits & bit) != 0) {
+            names.append(name);
         }
     }
+    return py::tuple(names);
+}
+
+}  // namespace
+
+py::object file_report(const fsys_file_report &report) {
     return build("FileReport",
                  py::dict("step"_a = name_of(kSteps, report.step),
                           "visible"_a = report.visible != 0,
                           "durability"_a = name_of(kDurability, report.durability),
-                          "not_kept"_a = py::tuple(not_kept),
+                          "not_kept"_a = kept_names(report.not_kept),
                           "method"_a = name_of(kMethods, report.method), "bytes"_a = report.bytes,
                           "other_links"_a = report.other_links));
 }
@@ -248,6 +266,56 @@ py::object journal_segment(const fsys_journal_segment &segment) {
                           "epoch"_a = segment.epoch, "first_lsn"_a = segment.first_lsn,
                           "end_lsn"_a = segment.end_lsn, "file_bytes"_a = segment.file_bytes,
                           "sealed"_a = segment.sealed != 0));
+}
+
+py::object journal_pin(const fsys_journal_pinned &pin) {
+    return python_class("fsys._types", "Pin")(py::str(pin.name), pin.lsn, pin.max_bytes);
+}
+
+py::object journal_finding(const fsys_journal_finding &finding) {
+    return build("JournalFinding",
+                 py::dict("state"_a = name_of(kStates, finding.state),
+                          "rule"_a = name_of(kRules, finding.rule),
+                          "writer"_a = finding.writer != 0, "start"_a = finding.start,
+                          "end"_a = finding.end, "length"_a = finding.length,
+                          "epoch"_a = finding.epoch, "file_offset"_a = finding.file_offset,
+                          "proof_lsn"_a = finding.proof_lsn,
+                          "proof_durable_lsn"_a = finding.proof_durable_lsn,
+                          "segment_name"_a = text_of(finding.segment_name),
+                          "text"_a = text_of(finding.text)));
+}
+
+py::object batch_result(const fsys_batch_item &item, const py::object &path) {
+    const py::object error = item.result < 0 ? make_error(item.result, path) : py::none();
+    return build("BatchResult",
+                 py::dict("path"_a = path, "error"_a = error,
+                          "step"_a = name_of(kSteps, item.step), "visible"_a = item.visible != 0,
+                          "not_kept"_a = kept_names(item.not_kept),
+                          "other_links"_a = item.other_links));
+}
+
+py::object flush_report(const fsys_flush_report &report) {
+    const char *const way = report.way == FSYS_FLUSH_IOCTL ? "ioctl"
+        : report.way == FSYS_FLUSH_URING                   ? "uring"
+        : report.way == FSYS_FLUSH_BLOCK                   ? "block"
+                                                           : "none";
+    return build("FlushReport",
+                 py::dict("way"_a = way, "reason"_a = name_of(kFlushReasons, report.reason),
+                          "committed"_a = report.committed != 0, "devices"_a = report.devices,
+                          "flushed"_a = report.flushed, "nvme_status"_a = report.nvme_status,
+                          "nsid"_a = report.nsid, "paths"_a = report.paths,
+                          "partition"_a = report.partition != 0,
+                          "device"_a = text_of(report.device), "text"_a = text_of(report.text)));
+}
+
+py::object scan_entry(const fsys_scan_entry &entry, bool as_bytes) {
+    // Never released: static destructors run after the interpreter has ended.
+    static const py::handle type = python_class("fsys._types", "ScanEntry").release();
+    const py::object path =
+        as_bytes ? py::object(py::bytes(entry.path)) : py::object(text_of(entry.path));
+    const py::object error = entry.error < 0 ? make_error(entry.error, path) : py::none();
+    return type(path, name_of(kTypes, entry.type), entry.size, entry.inode, entry.modified_ns,
+                entry.mode, entry.depth, entry.links, error);
 }
 
 }  // namespace binding

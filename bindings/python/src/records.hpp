@@ -20,5 +20,10 @@ py::object journal_frontiers(const fsys_journal_frontiers &frontiers);
 py::object file_report(const fsys_file_report &report);
 py::object probe_report(const fsys_probe_report &report);
 py::object journal_segment(const fsys_journal_segment &segment);
+py::object journal_pin(const fsys_journal_pinned &pin);
+py::object journal_finding(const fsys_journal_finding &finding);
+py::object batch_result(const fsys_batch_item &item, const py::object &path);
+py::object flush_report(const fsys_flush_report &report);
+py::object scan_entry(const fsys_scan_entry &entry, bool as_bytes);
 
 }  // namespace binding

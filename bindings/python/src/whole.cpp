@@ -1,125 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //
-// Whole files and names: methods of fsys.Handle, and ranges of fsys.File. Entered with the GIL, which
+// Names and directories: methods of fsys.Handle, and ranges of fsys.File. Entered with the GIL, which
 // is given up around each call: they block for as long as the disk takes.
 
 #include <cerrno>
 
 #include "file.hpp"
-#include "records.hpp"
+#include "whole.hpp"
 
 namespace binding {
-namespace {
 
 uint32_t durability_of(const std::string &name) {
-    constexpr const char *kNames[] = {"default", "none", "data", "full", "device"};
-    for (uint32_t i = 0; i < std::size(kNames); ++i) {
-        if (name == kNames[i]) {
-            return i;
-        }
-    }
-    throw py::value_error("durability must be 'none', 'data', 'full' or 'device'");
+    return choice(name, {"default", "none", "data", "full", "device"}, "durability");
 }
 
-uint32_t keep_of(const py::object &names) {
-    if (names.is_none()) {
-        return FSYS_KEEP_DEFAULT;
-    }
-    uint32_t keep = 0;
-    for (const py::handle item : names) {
-        const auto name = item.cast<std::string>();
-        if (name == "mode") {
-            keep |= FSYS_KEEP_MODE;
-        } else if (name == "owner") {
-            keep |= FSYS_KEEP_OWNER;
-        } else if (name == "xattrs") {
-            keep |= FSYS_KEEP_XATTRS;
-        } else if (name == "acl") {
-            keep |= FSYS_KEEP_ACL;
-        } else if (name == "times") {
-            keep |= FSYS_KEEP_TIMES;
-        } else {
-            throw py::value_error("keep may have 'mode', 'owner', 'xattrs', 'acl', 'times'");
-        }
-    }
-    return keep == 0 ? FSYS_KEEP_NOTHING : keep;
+uint32_t lifetime_of(const std::string &name) {
+    return choice(name, {"unset", "none", "short", "medium", "long", "extreme"}, "lifetime");
 }
 
-struct ReplaceOptions {
-    ReplaceOptions(const std::string &durability, const py::object &keep, uint32_t permissions,
-                   uint32_t flags) {
-        options.struct_size = sizeof options;
-        options.flags = flags;
-        options.durability = durability_of(durability);
-        options.keep = keep_of(keep);
-        options.mode = permissions;
-        options.error_text = text;
-        options.error_text_size = sizeof text;
-        report.struct_size = sizeof report;
-    }
-
-    fsys_replace_options options{};
-    fsys_file_report report{};
-    char text[512] = "";
-};
-
-// The report says how far it came, also when it failed.
-py::object finish(int code, const ReplaceOptions &call, const py::object &path) {
-    const py::object report = file_report(call.report);
-    if (code < 0) {
-        const py::object error = make_error(code, path, call.text);
-        error.attr("report") = report;
-        PyErr_SetObject(reinterpret_cast<PyObject *>(Py_TYPE(error.ptr())), error.ptr());
-        throw py::error_already_set();
-    }
-    return report;
-}
-
-py::object replace(const Handle &handle, const py::object &path, const py::object &data,
-                   const std::string &durability, const py::object &keep, uint32_t permissions,
-                   bool exclusive, bool existing, bool nofollow, bool keep_try) {
-    const Name name = Name::path_only(path);
-    const View view(data, View::kRead);
-    ReplaceOptions call(durability, keep, permissions,
-                        (exclusive ? FSYS_REPLACE_NEW : 0) |
-                            (existing ? FSYS_REPLACE_EXISTING : 0) |
-                            (nofollow ? FSYS_REPLACE_NOFOLLOW : 0) |
-                            (keep_try ? FSYS_REPLACE_KEEP_TRY : 0));
-    fsys *const h = handle.engine->handle();
-    const int code = without_gil([&] {
-        return fsys_replace(h, name.c_str(), view.data(), view.size(), &call.options,
-                            &call.report);
-    });
-    return finish(code, call, name.given);
-}
-
-py::object copy(const Handle &handle, const py::object &from, const py::object &to,
-                const std::string &durability, const py::object &keep, uint32_t permissions,
-                bool reflink) {
-    const Name source = Name::path_only(from);
-    const Name target = Name::path_only(to);
-    ReplaceOptions call(durability, keep, permissions, reflink ? FSYS_REPLACE_REFLINK : 0);
-    fsys *const h = handle.engine->handle();
-    const int code = without_gil([&] {
-        return fsys_copy(h, source.c_str(), target.c_str(), &call.options, &call.report);
-    });
-    return finish(code, call, target.given);
-}
-
-struct PathOptions {
-    explicit PathOptions(const std::string &durability = "default", uint32_t flags = 0,
-                         uint32_t mode = 0) {
-        options.struct_size = sizeof options;
-        options.flags = flags;
-        options.durability = durability_of(durability);
-        options.mode = mode;
-        options.error_text = text;
-        options.error_text_size = sizeof text;
-    }
-
-    fsys_path_options options{};
-    char text[512] = "";
-};
+namespace {
 
 uint64_t append(const Handle &handle, const py::object &path, const py::object &data,
                 const std::string &durability) {
@@ -188,18 +87,6 @@ uint32_t sweep(const Handle &handle, const py::object &path, double min_age) {
     return removed;
 }
 
-py::object probe(const py::object &path) {
-    auto report = std::make_unique<fsys_probe_report>();
-    report->struct_size = sizeof *report;
-    const Name name(path);
-    const int code = without_gil([&] {
-        return name.fd >= 0 ? fsys_probe_fd(name.fd, 0, report.get())
-                            : fsys_probe(name.c_str(), 0, report.get());
-    });
-    checked(code, name.given);
-    return probe_report(*report);
-}
-
 template <class Call>
 void on_file(const File &file, Call &&call) {
     checked(without_gil([&] { return call(file.get()); }), file.name());
@@ -210,24 +97,6 @@ void on_file(const File &file, Call &&call) {
 void bind_whole(py::module_ &module) {
     auto handle = py::reinterpret_borrow<py::class_<Handle>>(module.attr("Handle"));
     handle
-        .def("replace", &replace, py::arg("path"), py::arg("data"), py::kw_only(),
-             py::arg("durability") = "full", py::arg("keep") = py::none(),
-             py::arg("permissions") = 0666, py::arg("exclusive") = false,
-             py::arg("existing") = false, py::arg("nofollow") = false,
-             py::arg("keep_try") = false,
-             "Replaces a file, or creates it: whoever opens the name gets all old or all new bytes, "
-             "also after power loss, and once this returned the new ones. Returns a FileReport.\n\n"
-             "durability: 'none', 'data', 'full' or 'device'. keep: what the new file takes over, "
-             "of 'mode', 'owner', 'xattrs', 'acl', 'times' (None: mode, owner and acl). permissions: "
-             "of a file that is new. exclusive: FileExistsError when the name is taken. existing: "
-             "FileNotFoundError when it is not. keep_try: what cannot be kept is reported, no "
-             "failure.\n\nRaises OSError with the FileReport as `report`: unless its step is "
-             "'sync_directory' or 'sync_device' the old file is as it was.")
-        .def("copy", &copy, py::arg("source"), py::arg("target"), py::kw_only(),
-             py::arg("durability") = "full", py::arg("keep") = py::none(),
-             py::arg("permissions") = 0666, py::arg("reflink") = false,
-             "Copies a file into one that replaces `target` as replace() does, sharing blocks where "
-             "it can; reflink: that or OSError (EOPNOTSUPP). Returns a FileReport.")
         .def("append", &append, py::arg("path"), py::arg("data"), py::kw_only(),
              py::arg("durability") = "full",
              "Appends to a file, creating it (and syncing its directory) when absent; returns where "
@@ -299,6 +168,19 @@ void bind_whole(py::module_ &module) {
              },
              py::arg("length"), py::kw_only(), py::arg("durability") = "full",
              "Cuts or extends the file: ftruncate(2).")
+        .def("preallocate",
+             [](const File &self, uint64_t offset, uint64_t length, bool keep_size,
+                const std::string &durability) {
+                 const uint32_t wanted = durability_of(durability);
+                 on_file(self, [&](fsys_file *f) {
+                     return fsys_preallocate(f, offset, length, keep_size ? FSYS_KEEP_SIZE : 0,
+                                             wanted);
+                 });
+             },
+             py::arg("offset"), py::arg("length"), py::kw_only(), py::arg("keep_size") = false,
+             py::arg("durability") = "full",
+             "Allocates a range as allocate() does, durably: writing there cannot meet a full disk "
+             "then, also after power loss.")
         .def("punch_hole",
              [](const File &self, uint64_t offset, uint64_t length,
                 const std::string &durability) {
@@ -319,28 +201,25 @@ void bind_whole(py::module_ &module) {
              },
              py::arg("offset"), py::arg("length"), py::kw_only(), py::arg("keep_size") = false,
              py::arg("durability") = "full", "Makes a range zeros that are allocated.")
+        .def("set_lifetime",
+             [](const File &self, const std::string &lifetime) {
+                 const uint32_t hint = lifetime_of(lifetime);
+                 on_file(self, [&](fsys_file *f) { return fsys_set_lifetime(f, hint); });
+             },
+             py::arg("lifetime"),
+             "Tells how long the file's blocks will live, so that a device can keep them apart: "
+             "'unset', 'none' (no hint), 'short', 'medium', 'long' or 'extreme'. Belongs to the inode "
+             "in memory: fcntl(2) F_SET_RW_HINT.")
         .def("advise",
              [](const File &self, uint64_t offset, uint64_t length, const std::string &advice) {
-                 constexpr const char *kNames[] = {"normal",    "random",    "sequential",
-                                                   "will_need", "dont_need", "once"};
-                 for (uint32_t i = 0; i < std::size(kNames); ++i) {
-                     if (advice == kNames[i]) {
-                         on_file(self,
-                                 [&](fsys_file *f) { return fsys_advise(f, offset, length, i); });
-                         return;
-                     }
-                 }
-                 throw py::value_error("advice must be 'normal', 'random', 'sequential', "
-                                       "'will_need', 'dont_need' or 'once'");
+                 const uint32_t kind = choice(
+                     advice,
+                     {"normal", "random", "sequential", "will_need", "dont_need", "once"},
+                     "advice");
+                 on_file(self, [&](fsys_file *f) { return fsys_advise(f, offset, length, kind); });
              },
              py::arg("offset"), py::arg("length"), py::arg("advice"),
              "Tells the kernel how a range will be used: posix_fadvise(2).");
-
-    module.def("probe", &probe, py::arg("path"),
-               "Tells what lies underneath a file, directory or block device (a path or a "
-               "descriptor): file system, devices, caches, power-loss protection, atomic units. "
-               "Returns a ProbeReport; what nobody knows is None in it. Raises the OSError of "
-               "finding the file.");
 }
 
 }  // namespace binding

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from typing import Dict, List, Set, Tuple, Union
+from typing import Any, Dict, List, Optional, Set, Tuple, Union
 
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
@@ -118,6 +118,27 @@ class Files(RuleBasedStateMachine):
             self.put(name, one, place)
         assert file.read_many(places, 50) == data
 
+    @rule(wanted=st.dictionaries(names, st.none() | blocks), many=st.booleans())
+    def replace(self, wanted: Dict[str, Optional[bytes]], many: bool) -> None:
+        for name in wanted:
+            self.close(name)
+        paths = {name: os.path.join(self.directory, name) for name in wanted}
+        if many:
+            self.handle.replace_many([(paths[name], data) for name, data in wanted.items()])
+        for name, data in wanted.items():
+            if data is None:
+                self.model.pop(name, None)
+                if not many:
+                    self.handle.unlink(paths[name], missing_ok=True)
+                continue
+            self.model[name] = bytearray(data)
+            if not many:
+                with self.handle.begin_replace(paths[name]) as pieces:
+                    pieces.write(data[:100])
+                    pieces.write(data[100:])
+        found = {e.path: e.size for e in self.handle.scan(self.directory) if e.path in wanted}
+        assert found == {name: len(data) for name, data in wanted.items() if data is not None}
+
     @rule(name=names)
     def sync(self, name: str) -> None:
         self.file(name).sync()
@@ -191,6 +212,20 @@ class Journals(RuleBasedStateMachine):
     def batch(self, data: List[bytes]) -> None:
         for lsn, one in zip(self.journal.append_batch(data), data):
             self.appended(lsn, one)
+
+    @rule(data=st.lists(st.binary(max_size=100), min_size=1, max_size=4), keep=st.integers(0, 15))
+    def tickets(self, data: List[bytes], keep: int) -> None:
+        held: List[Any] = [self.journal.reserve(len(one)) for one in data]
+        for i in reversed(range(len(data))):
+            with memoryview(held[i]) as memory:
+                memory[:] = data[i]
+            if keep >> i & 1:
+                held[i].publish()
+            else:
+                held[i].abandon()
+        for ticket, one in zip(held, data):
+            if ticket.lsn:
+                self.appended(ticket.lsn, one)
 
     @rule()
     def sync(self) -> None:

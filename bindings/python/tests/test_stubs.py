@@ -19,7 +19,7 @@ from fsys import _fsys
 
 PACKAGE = pathlib.Path(fsys.__file__).parent
 MODULES = ["fsys", "fsys.aio", "fsys.trio", "fsys.anyio", "fsys._async", "fsys._types",
-           "fsys._errors", "fsys.__main__", "fsys._bench", "fsys._output"]
+           "fsys._errors", "fsys._whole", "fsys.__main__", "fsys._bench", "fsys._output"]
 
 
 def stub_names() -> Dict[str, Set[str]]:

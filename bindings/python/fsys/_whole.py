@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: Apache-2.0 OR MIT
+"""Whole files and names of an asynchronous handle.
+
+The library has no ops for most of this: the calls block, in the threads of Runtime.in_thread. Replacing
+and renaming are not undone by a cancellation: it waits for their end.
+"""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, AsyncIterator, Iterable, List, Optional, Tuple, Type
+
+from . import _fsys
+from ._types import BatchResult, FileReport, ScanEntry
+
+if TYPE_CHECKING:
+    from ._async import Runtime
+    from ._fsys import ReadableBuffer, StrOrBytesPath
+
+
+class Replacement:
+    """A file being replaced piece by piece: Handle.begin_replace().
+
+    ``async with`` commits it at the end, or aborts it after an exception.
+    """
+
+    def __init__(self, runtime: Runtime, replacement: _fsys.Replacement) -> None:
+        self._runtime = runtime
+        self._replacement = replacement
+
+    async def write(self, data: ReadableBuffer) -> None:
+        """Adds `data` at the end."""
+        await self._runtime.in_thread(lambda: self._replacement.write(data))
+
+    async def commit(self) -> FileReport:
+        """Puts the new file in the old one's place and ends the replacement, also on failure."""
+        return await self._runtime.in_thread(self._replacement.commit)
+
+    async def abort(self) -> None:
+        """Gives it up: the old file is as it was."""
+        await self._runtime.in_thread(self._replacement.abort)
+
+    @property
+    def path(self) -> Any:
+        """What it was begun with."""
+        return self._replacement.path
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was committed or aborted, or its handle closed."""
+        return self._replacement.closed
+
+    async def __aenter__(self) -> Replacement:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: Optional[Type[BaseException]],
+        error: Optional[BaseException],
+        trace: Optional[TracebackType],
+    ) -> None:
+        if kind is not None:
+            await self.abort()
+        elif not self.closed:
+            await self.commit()
+
+
+class Scan:
+    """Iterates over the names in a directory: Handle.scan(). Names are fetched in runs by a thread."""
+
+    _RUN = 256
+
+    def __init__(self, runtime: Runtime, scan: _fsys.Scan) -> None:
+        self._runtime = runtime
+        self._scan = scan
+
+    def _run(self) -> List[ScanEntry]:
+        return [entry for _, entry in zip(range(self._RUN), self._scan)]
+
+    async def close(self) -> None:
+        """Ends the scan."""
+        await self._runtime.in_thread(self._scan.close)
+
+    @property
+    def closed(self) -> bool:
+        """Whether it has ended, or its handle is closed."""
+        return self._scan.closed
+
+    async def __aenter__(self) -> Scan:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: Optional[Type[BaseException]],
+        error: Optional[BaseException],
+        trace: Optional[TracebackType],
+    ) -> None:
+        await self.close()
+
+    async def __aiter__(self) -> AsyncIterator[ScanEntry]:
+        while True:
+            entries = await self._runtime.in_thread(self._run)
+            for entry in entries:
+                yield entry
+            if not entries:
+                return
+
+
+class WholeFiles:
+    """The part of an asynchronous Handle that works on whole files and names."""
+
+    _runtime: Runtime
+    _handle: _fsys.Handle
+
+    async def replace(self, path: StrOrBytesPath, data: ReadableBuffer, **options: Any) -> FileReport:
+        """Replaces a file whole and durably; see fsys.Handle.replace()."""
+        return await self._runtime.in_thread(lambda: self._handle.replace(path, data, **options))
+
+    async def begin_replace(self, path: StrOrBytesPath, **options: Any) -> Replacement:
+        """Begins to replace a file piece by piece; see fsys.Handle.begin_replace()."""
+        return Replacement(
+            self._runtime,
+            await self._runtime.in_thread(lambda: self._handle.begin_replace(path, **options)),
+        )
+
+    async def replace_many(
+        self, items: Iterable[Tuple[StrOrBytesPath, Optional[ReadableBuffer]]], **options: Any
+    ) -> List[BatchResult]:
+        """Replaces and removes many files with one wait; see fsys.Handle.replace_many()."""
+        return await self._runtime.in_thread(lambda: self._handle.replace_many(items, **options))
+
+    async def copy(
+        self, source: StrOrBytesPath, target: StrOrBytesPath, **options: Any
+    ) -> FileReport:
+        """Copies a file; see fsys.Handle.copy()."""
+        return await self._runtime.in_thread(lambda: self._handle.copy(source, target, **options))
+
+    async def append(
+        self, path: StrOrBytesPath, data: ReadableBuffer, *, durability: str = "full"
+    ) -> int:
+        """Appends to a file; see fsys.Handle.append()."""
+        return await self._runtime.in_thread(
+            lambda: self._handle.append(path, data, durability=durability)
+        )
+
+    async def read_file(self, path: StrOrBytesPath, *, max_bytes: int = 0) -> bytes:
+        """Reads a whole file; see fsys.Handle.read_file()."""
+        return await self._runtime.in_thread(
+            lambda: self._handle.read_file(path, max_bytes=max_bytes)
+        )
+
+    async def rename(
+        self, source: StrOrBytesPath, target: StrOrBytesPath, **options: Any
+    ) -> None:
+        """Renames durably; see fsys.Handle.rename()."""
+        await self._runtime.in_thread(lambda: self._handle.rename(source, target, **options))
+
+    async def link(
+        self, source: StrOrBytesPath, target: StrOrBytesPath, *, durability: str = "full"
+    ) -> None:
+        """Gives a file a second name durably; see fsys.Handle.link()."""
+        await self._runtime.in_thread(
+            lambda: self._handle.link(source, target, durability=durability)
+        )
+
+    async def unlink(self, path: StrOrBytesPath, **options: Any) -> None:
+        """Removes a name durably; see fsys.Handle.unlink()."""
+        await self._runtime.in_thread(lambda: self._handle.unlink(path, **options))
+
+    async def mkdir(self, path: StrOrBytesPath, **options: Any) -> None:
+        """Makes a directory durably; see fsys.Handle.mkdir()."""
+        await self._runtime.in_thread(lambda: self._handle.mkdir(path, **options))
+
+    async def rmdir(self, path: StrOrBytesPath, **options: Any) -> None:
+        """Removes an empty directory durably; see fsys.Handle.rmdir()."""
+        await self._runtime.in_thread(lambda: self._handle.rmdir(path, **options))
+
+    async def sync_path(self, path: StrOrBytesPath, **options: Any) -> None:
+        """Makes durable what others wrote; see fsys.Handle.sync_path()."""
+        await self._runtime.in_thread(lambda: self._handle.sync_path(path, **options))
+
+    async def sweep(self, path: StrOrBytesPath, *, min_age: float = 0.0) -> int:
+        """Removes what killed processes left behind; see fsys.Handle.sweep()."""
+        return await self._runtime.in_thread(lambda: self._handle.sweep(path, min_age=min_age))
+
+    async def scan(
+        self, path: StrOrBytesPath, *, recursive: bool = False, one_file_system: bool = False
+    ) -> Scan:
+        """Lists a directory or a tree; see fsys.Handle.scan()."""
+        return Scan(
+            self._runtime,
+            await self._runtime.in_thread(
+                lambda: self._handle.scan(
+                    path, recursive=recursive, one_file_system=one_file_system
+                )
+            ),
+        )
