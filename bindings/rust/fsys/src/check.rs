@@ -109,6 +109,19 @@ pub fn salvage_journal(from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<(
     Ok((records, lost))
 }
 
+/// Copies a journal that is not open here, also beside a writer in another process, into a new
+/// directory, as a clean journal with the same LSNs: what is kept, up to `lsn` (0: all that is
+/// durable, or without a writer all that opening would keep). Holds nothing up.
+///
+/// ENOTEMPTY: `to` holds something. EINVAL: `lsn` is not durable, not kept or not the LSN of a record.
+/// EAGAIN: it was trimmed or withdrawn while it was copied; remove `to` and repeat.
+/// [`Kind::Corrupt`](crate::Kind::Corrupt). After a failure `to` is no whole journal.
+pub fn snapshot_journal(from: impl AsRef<Path>, lsn: Lsn, to: impl AsRef<Path>) -> Result<()> {
+    let (from, to) = (path_to_c(from.as_ref())?, path_to_c(to.as_ref())?);
+    // SAFETY: the paths live through the call.
+    check(unsafe { sys::fsys_journal_snapshot_path(from.as_ptr(), lsn, to.as_ptr()) }).map(drop)
+}
+
 /// A segment file of a journal.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -123,6 +136,8 @@ pub struct Segment {
     pub first_lsn: Lsn,
     /// Where its records end; of the active one, where its room ends.
     pub end_lsn: Lsn,
+    /// Up to `end_lsn`.
+    pub file_bytes: u64,
     /// Immutable from now on.
     pub sealed: bool,
 }
@@ -147,6 +162,7 @@ impl Segment {
             epoch: raw.epoch,
             first_lsn: raw.first_lsn,
             end_lsn: raw.end_lsn,
+            file_bytes: raw.file_bytes,
             sealed: raw.sealed != 0,
         }
     }

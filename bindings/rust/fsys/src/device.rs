@@ -6,6 +6,7 @@ use crate::path_to_c;
 use fsys_sys as sys;
 use std::mem::{size_of, zeroed};
 use std::os::raw::c_int;
+use std::os::unix::io::{AsFd, AsRawFd};
 use std::path::Path;
 
 /// An honest answer.
@@ -179,6 +180,13 @@ pub fn probe(path: impl AsRef<Path>) -> Result<Probe> {
     probe_with(|report| unsafe { sys::fsys_probe(path.as_ptr(), 0, report) })
 }
 
+/// [`probe`] of what a descriptor names.
+pub fn probe_fd(fd: impl AsFd) -> Result<Probe> {
+    let fd = fd.as_fd().as_raw_fd();
+    // SAFETY: the report, which states its size, lives through the call.
+    probe_with(|report| unsafe { sys::fsys_probe_fd(fd, 0, report) })
+}
+
 /// What a device flush did.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -207,6 +215,13 @@ pub fn device_flush(path: impl AsRef<Path>) -> Result<Flushed> {
     let path = path_to_c(path.as_ref())?;
     // SAFETY: path and report (which states its size) live through the call.
     flush_with(|report| unsafe { sys::fsys_device_flush(path.as_ptr(), 0, report) })
+}
+
+/// [`device_flush`] of what a descriptor names, which need not be open for writing.
+pub fn device_flush_fd(fd: impl AsFd) -> Result<Flushed> {
+    let fd = fd.as_fd().as_raw_fd();
+    // SAFETY: the report, which states its size, lives through the call.
+    flush_with(|report| unsafe { sys::fsys_device_flush_fd(fd, 0, report) })
 }
 
 impl File {

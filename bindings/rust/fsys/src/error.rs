@@ -7,6 +7,7 @@ use std::{fmt, io};
 
 pub(crate) const EBUSY: i32 = 16;
 pub(crate) const EINVAL: i32 = 22;
+pub(crate) const ECANCELED: i32 = 125;
 pub(crate) const EAGAIN: i32 = 11;
 pub(crate) const ETIMEDOUT: i32 = 110;
 

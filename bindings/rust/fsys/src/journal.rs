@@ -3,7 +3,7 @@
 use crate::check::{list, Pin, Report, Segment};
 use crate::completion::nanoseconds;
 use crate::engine::{Borrow, Engine, EngineInner};
-use crate::error::{cause, check, check_count, check_with_text, Error, Result, EINVAL};
+use crate::error::{cause, check, check_count, check_with_text, Error, Result, ECANCELED, EINVAL};
 use crate::op::{Op, Payload, Submit};
 use crate::path_to_c;
 use crate::reader::Reader;
@@ -58,7 +58,10 @@ pub struct JournalOptions {
     segment_bytes: u64,
     buffer_bytes: u64,
     max_bytes: u64,
+    block_bytes: u32,
     reserve_segments: u32,
+    spare_segments: u32,
+    append_timeout_ns: u64,
 }
 
 impl Default for JournalOptions {
@@ -70,7 +73,10 @@ impl Default for JournalOptions {
             segment_bytes: 0,
             buffer_bytes: 0,
             max_bytes: 0,
+            block_bytes: 0,
             reserve_segments: 0,
+            spare_segments: 0,
+            append_timeout_ns: 0,
         }
     }
 }
@@ -125,6 +131,23 @@ impl JournalOptions {
         self
     }
 
+    /// Most spare segments kept besides; default 2.
+    pub fn spare_segments(mut self, count: u32) -> JournalOptions {
+        self.spare_segments = if count == 0 { u32::MAX } else { count };
+        self
+    }
+    /// Flushes are padded to this: a power of two, 512 to 65536; default 4096, no less than the
+    /// device's physical sector.
+    pub fn block_bytes(mut self, bytes: u32) -> JournalOptions {
+        self.block_bytes = bytes;
+        self
+    }
+    /// Longest wait of an append for room in the log buffer (ETIMEDOUT); default 30 s.
+    pub fn append_timeout(mut self, time: Duration) -> JournalOptions {
+        self.append_timeout_ns = time.as_nanos().clamp(1, i64::MAX as u128) as u64;
+        self
+    }
+
     /// Opens a journal for writing: recovers it, cuts a torn tail, begins a new segment. The
     /// directory is created when absent.
     ///
@@ -155,7 +178,10 @@ impl JournalOptions {
             options.segment_bytes = self.segment_bytes;
             options.buffer_bytes = self.buffer_bytes;
             options.max_bytes = self.max_bytes;
+            options.block_bytes = self.block_bytes;
             options.reserve_segments = self.reserve_segments;
+            options.spare_segments = self.spare_segments;
+            options.append_timeout_ns = self.append_timeout_ns;
             options.error_text = text;
             options.error_text_size = size;
             let handle = engine.engine().raw();
@@ -382,6 +408,18 @@ impl Journal {
         // SAFETY: no memory is passed.
         check(unsafe { sys::fsys_journal_rotate(self.inner.raw) }).map(drop)
     }
+    /// A future of the number of the oldest sealed segment that is numbered above `after`, at once or
+    /// as soon as there is one; [`segments`](Self::segments) tells its name. Who ships files begins
+    /// with 0 and asks again with each number that came: none is missed but those that were trimmed
+    /// meanwhile.
+    ///
+    /// [`Kind::Stale`](crate::Kind::Stale): a truncation withdrew segment `after`, or it is not
+    /// sealed. [`Kind::Closed`](crate::Kind::Closed): the journal was closed, which such a future does
+    /// not prevent. It cannot be recalled: a dropped one keeps its op slot until then, so keep it for
+    /// the next look rather than asking anew.
+    pub fn submit_sealed(&self, after: u64) -> Op<Sealing> {
+        self.inner.engine().start(Sealing { raw: self.inner.raw, after })
+    }
     /// Keeps what is behind `lsn` from being trimmed, also after reopening. A pin that would hold
     /// back more than `max_bytes` (0: no limit) is dropped.
     pub fn pin(&self, name: &str, lsn: Lsn, max_bytes: u64) -> Result<()> {
@@ -558,5 +596,38 @@ impl Op<Committing> {
     /// The LSN that is waited for.
     pub fn lsn(&self) -> Lsn {
         self.with_payload(|payload| payload.lsn)
+    }
+}
+
+/// Payload of [`Journal::submit_sealed`]: gives the number of a segment.
+pub struct Sealing {
+    // Not an owner: closing the journal is what ends a wait for a segment that never comes.
+    raw: *mut sys::fsys_journal,
+    after: u64,
+}
+
+// SAFETY: `raw` is an id that the library looks up, also of a journal that is closed.
+unsafe impl Send for Sealing {}
+
+impl Submit for Sealing {
+    fn submit(&mut self, key: u64, _flags: u32) -> i32 {
+        // SAFETY: no memory is passed.
+        unsafe { sys::fsys_journal_submit_sealed(self.raw, self.after, key, null_mut()) }
+    }
+}
+
+impl Payload for Sealing {
+    type Output = Result<u64>;
+    fn finish(self, result: &sys::fsys_result) -> Result<u64> {
+        if result.result == -i64::from(ECANCELED) {
+            return Err(Error::new(sys::FSYS_E_CLOSED)); // nothing else cancels it
+        }
+        check_count(result.result).map(|number| number as u64)
+    }
+    fn refused(self, code: i32) -> Result<u64> {
+        Err(Error::new(code))
+    }
+    fn lost(code: i32) -> Result<u64> {
+        Err(Error::new(code))
     }
 }

@@ -62,21 +62,25 @@ pub use batch::{Batch, Done};
 pub use buf::{IoBuf, IoBufMut, Slice};
 pub use buffer::Buffer;
 pub use check::{
-    check_journal, explain_journal, list_pins, list_segments, salvage_journal, Finding, Pin, Place,
-    Report, Segment, Verdict,
+    check_journal, explain_journal, list_pins, list_segments, salvage_journal, snapshot_journal,
+    Finding, Pin, Place, Report, Segment, Verdict,
 };
-pub use device::{device_flush, probe, Answer, Device, DeviceKind, Flushed, Probe};
+pub use device::{
+    device_flush, device_flush_fd, probe, probe_fd, Answer, Device, DeviceKind, Flushed, Probe,
+};
 pub use engine::{Backend, Engine, Info, LocalEngine, Options};
 pub use error::{Error, Kind, Result};
 pub use file::{File, FileInfo, OpenOptions};
 pub use fsys_sys as sys;
-pub use journal::{Committing, Frontiers, Journal, JournalOptions, Lsn, Mode, Preallocate, Ticket};
+pub use journal::{
+    Committing, Frontiers, Journal, JournalOptions, Lsn, Mode, Preallocate, Sealing, Ticket,
+};
 pub use names::{Advice, EntryKind, Lifetime, PathOptions, Scan, ScanEntry};
 pub use op::{block_on, Op, OpError, OpResult, Payload, Reading, Syncing, Writing};
 pub use reader::{Entry, Reader, Record};
 pub use replace::{
-    replace, Durability, FileError, FileItem, FileReport, FileResult, ReplaceOptions, Replacement,
-    Replacing,
+    replace, Batching, CommittingFile, Durability, FileError, FileItem, FileReport, FileResult,
+    ReplaceOptions, Replacement, Replacing,
 };
 
 /// The guide's program, compiled with the doc tests. (Not there in a package outside of the C tree.)
@@ -93,6 +97,19 @@ use std::path::Path;
 pub fn version() -> u32 {
     // SAFETY: no arguments, no state.
     unsafe { sys::fsys_version() }
+}
+
+/// The same as text, for people.
+pub fn version_string() -> &'static str {
+    // SAFETY: a string of the library's, which is not unloaded.
+    let text = unsafe { std::ffi::CStr::from_ptr(sys::fsys_version_string()) };
+    text.to_str().unwrap_or("?")
+}
+
+/// Lower bound of a bucket of `fsys_counters::latency`, in nanoseconds.
+pub fn bucket_bound_ns(bucket: u32) -> u64 {
+    // SAFETY: no memory is passed.
+    unsafe { sys::fsys_bucket_bound_ns(bucket) }
 }
 
 fn path_to_c(path: &Path) -> Result<CString> {

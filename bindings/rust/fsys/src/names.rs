@@ -339,6 +339,18 @@ pub enum Lifetime {
     Extreme,
 }
 
+impl Lifetime {
+    pub(crate) fn to_c(self) -> u32 {
+        match self {
+            Lifetime::None => sys::FSYS_LIFETIME_NONE,
+            Lifetime::Short => sys::FSYS_LIFETIME_SHORT,
+            Lifetime::Medium => sys::FSYS_LIFETIME_MEDIUM,
+            Lifetime::Long => sys::FSYS_LIFETIME_LONG,
+            Lifetime::Extreme => sys::FSYS_LIFETIME_EXTREME,
+        }
+    }
+}
+
 /// How a range will be read, see posix_fadvise(2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -402,15 +414,8 @@ impl File {
     }
     /// Tells how long the file's blocks will live.
     pub fn set_lifetime(&self, lifetime: Lifetime) -> Result<()> {
-        let lifetime = match lifetime {
-            Lifetime::None => sys::FSYS_LIFETIME_NONE,
-            Lifetime::Short => sys::FSYS_LIFETIME_SHORT,
-            Lifetime::Medium => sys::FSYS_LIFETIME_MEDIUM,
-            Lifetime::Long => sys::FSYS_LIFETIME_LONG,
-            Lifetime::Extreme => sys::FSYS_LIFETIME_EXTREME,
-        };
         // SAFETY: no memory is passed.
-        check(unsafe { sys::fsys_set_lifetime(self.raw(), lifetime) }).map(drop)
+        check(unsafe { sys::fsys_set_lifetime(self.raw(), lifetime.to_c()) }).map(drop)
     }
     /// Gives advice for `length` bytes at `offset`; 0: to the end.
     pub fn advise(&self, offset: u64, length: u64, advice: Advice) -> Result<()> {

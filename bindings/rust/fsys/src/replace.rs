@@ -4,13 +4,14 @@ use crate::buf::IoBuf;
 use crate::engine::{Borrow, Engine, EngineInner};
 use crate::error::{check, from_chars, Error, Result};
 use crate::file::File;
+use crate::names::Lifetime;
 use crate::op::{Op, Payload, Submit};
 use crate::path_to_c;
 use fsys_sys as sys;
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::mem::{size_of, zeroed};
 use std::os::raw::{c_char, c_int};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::ptr::{null, null_mut};
 use std::sync::Arc;
 use std::{fmt, io};
@@ -192,6 +193,7 @@ pub struct ReplaceOptions {
     durability: u32,
     keep: u32,
     mode: u32,
+    lifetime: u32,
     dir: Option<File>,
 }
 
@@ -219,6 +221,11 @@ impl ReplaceOptions {
         self.mode = mode;
         self
     }
+    /// How long the new file's blocks will live.
+    pub fn lifetime(mut self, lifetime: Lifetime) -> ReplaceOptions {
+        self.lifetime = lifetime.to_c();
+        self
+    }
     /// A directory, opened as a [`File`], beneath which paths are resolved.
     pub fn dir(mut self, dir: &File) -> ReplaceOptions {
         self.dir = Some(dir.clone());
@@ -239,6 +246,11 @@ impl ReplaceOptions {
     /// EMLINK when the file has other hard links. Default: those keep the old bytes.
     pub fn one_link(self, on: bool) -> ReplaceOptions {
         self.set(sys::FSYS_REPLACE_ONE_LINK, on)
+    }
+    /// False: the directory is not synced; until the caller does, power loss may bring the old file
+    /// back, whole. Default: true.
+    pub fn sync_directory(self, on: bool) -> ReplaceOptions {
+        self.set(sys::FSYS_REPLACE_NO_DIRECTORY_SYNC, !on)
     }
     /// Metadata that cannot be set are reported, and no failure.
     pub fn keep_try(self, on: bool) -> ReplaceOptions {
@@ -261,6 +273,7 @@ impl ReplaceOptions {
         options.durability = self.durability;
         options.keep = self.keep;
         options.mode = self.mode;
+        options.lifetime = self.lifetime;
         options.dir = self.dir.as_ref().map_or(null_mut(), File::raw);
         options.error_text = text.memory();
         options.error_text_size = text.size();
@@ -326,7 +339,7 @@ impl ReplaceOptions {
         if code < 0 {
             return Err(text.error(code));
         }
-        Ok(Replacement { raw, text, _engine: engine })
+        Ok(Replacement { raw, text, engine })
     }
 
     /// Copies a file's bytes, shared or copied by the kernel where it can, into a file that replaces
@@ -360,11 +373,35 @@ impl ReplaceOptions {
         let options = self.to_c(&mut text);
         // SAFETY: items, paths, data, options and text live through the call.
         let code = unsafe { sys::fsys_batch(engine.raw(), raw.as_mut_ptr(), count, &options) };
-        if code < 0 && raw.iter().all(|item| item.result == 0) {
-            return Err(text.error(code)); // none was looked at
-        }
-        Ok(raw.iter().map(|item| check(item.result).map(drop)).collect())
+        results(code, &raw, &text)
     }
+
+    /// Starts a [`batch`](Self::batch) on a pool thread of the engine: a path with bytes is replaced,
+    /// one with None goes away. Not on a [`LocalEngine`](crate::LocalEngine) (EOPNOTSUPP).
+    pub fn submit_batch<B: IoBuf>(
+        &self,
+        engine: &Engine,
+        items: Vec<(PathBuf, Option<B>)>,
+    ) -> Result<Op<Batching<B>>> {
+        let paths = items.iter().map(|(path, _)| path_to_c(path)).collect::<Result<_>>()?;
+        let data = items.into_iter().map(|(_, data)| data).collect();
+        let inner = engine.inner();
+        Ok(inner.start(Batching {
+            engine: inner.clone(),
+            options: self.clone(),
+            paths,
+            data,
+            raw: Vec::new(),
+            text: Text::new(),
+        }))
+    }
+}
+
+fn results(code: c_int, raw: &[sys::fsys_batch_item], text: &Text) -> Result<Vec<Result<()>>> {
+    if code < 0 && raw.iter().all(|item| item.result == 0) {
+        return Err(text.error(code)); // none was looked at
+    }
+    Ok(raw.iter().map(|item| check(item.result).map(drop)).collect())
 }
 
 /// Replaces a file, or creates it, with all defaults: fully durable, mode, owner and ACL kept.
@@ -382,17 +419,21 @@ pub enum FileItem<'a> {
 }
 
 impl FileItem<'_> {
-    fn to_c(self, path: &CString) -> sys::fsys_batch_item {
-        let (verb, data): (u32, &[u8]) = match self {
-            FileItem::Replace(_, data) => (sys::FSYS_BATCH_REPLACE, data),
-            FileItem::Unlink(_) => (sys::FSYS_BATCH_UNLINK, &[]),
-        };
-        let memory = if data.is_empty() { null() } else { data.as_ptr().cast() };
-        // SAFETY: all-zero is a valid fsys_batch_item.
-        let zero: sys::fsys_batch_item = unsafe { zeroed() };
-        let length = data.len() as u64;
-        sys::fsys_batch_item { verb, path: path.as_ptr(), data: memory, length, ..zero }
+    fn to_c(self, path: &CStr) -> sys::fsys_batch_item {
+        match self {
+            FileItem::Replace(_, data) => batch_item(path, Some((data.as_ptr(), data.len()))),
+            FileItem::Unlink(_) => batch_item(path, None),
+        }
     }
+}
+
+fn batch_item(path: &CStr, data: Option<(*const u8, usize)>) -> sys::fsys_batch_item {
+    let verb = if data.is_some() { sys::FSYS_BATCH_REPLACE } else { sys::FSYS_BATCH_UNLINK };
+    let (memory, length) = data.filter(|data| data.1 != 0).unwrap_or((null(), 0));
+    // SAFETY: all-zero is a valid fsys_batch_item.
+    let zero: sys::fsys_batch_item = unsafe { zeroed() };
+    let (data, length) = (memory.cast(), length as u64);
+    sys::fsys_batch_item { verb, path: path.as_ptr(), data, length, ..zero }
 }
 
 /// A file being replaced piece by piece: write to it, then [`commit`](Replacement::commit). Dropping
@@ -400,7 +441,7 @@ impl FileItem<'_> {
 pub struct Replacement {
     raw: *mut sys::fsys_replacement,
     text: Text,
-    _engine: Borrow,
+    engine: Borrow,
 }
 
 // SAFETY: the C text allows any thread, one at a time; every method takes &mut self or self.
@@ -418,6 +459,12 @@ impl Replacement {
             return Err(FileError { error: self.text.error(code), report, buffer: None });
         }
         Ok(report)
+    }
+    /// [`commit`](Self::commit) as an op on a pool thread of the engine. When it is refused (as on a
+    /// [`LocalEngine`](crate::LocalEngine), EOPNOTSUPP) the replacement is given up.
+    pub fn submit_commit(self) -> Op<CommittingFile> {
+        let engine = self.engine.engine().clone();
+        engine.start(CommittingFile { replacement: self, report: Box::new(empty_report()) })
     }
     /// Gives it up, and tells when the temporary file could not be removed.
     pub fn abort(mut self) -> Result<()> {
@@ -502,5 +549,88 @@ impl<B: IoBuf> Payload for Replacing<B> {
     fn lost(code: i32) -> Self::Output {
         let FileError { error, report, .. } = early(Error::new(code));
         Err(FileError { error, report, buffer: None })
+    }
+}
+
+/// Payload of [`Replacement::submit_commit`].
+pub struct CommittingFile {
+    replacement: Replacement,
+    report: Box<sys::fsys_file_report>,
+}
+
+impl Submit for CommittingFile {
+    fn submit(&mut self, key: u64, _flags: u32) -> i32 {
+        let raw = self.replacement.raw;
+        // SAFETY: an open replacement; its text and the report stay in the in-flight table's op until
+        // the completion.
+        let code =
+            unsafe { sys::fsys_submit_replace_commit(raw, &mut *self.report, key, null_mut()) };
+        if code == 0 {
+            self.replacement.raw = null_mut(); // it has ended for the caller
+        }
+        code
+    }
+}
+
+impl Payload for CommittingFile {
+    type Output = FileResult;
+    fn finish(self, result: &sys::fsys_result) -> FileResult {
+        let report = FileReport::from_c(&self.report);
+        if result.result < 0 {
+            let error = self.replacement.text.error(result.result as i32);
+            return Err(FileError { error, report, buffer: None });
+        }
+        Ok(report)
+    }
+    fn refused(self, code: i32) -> FileResult {
+        Err(early(Error::new(code)))
+    }
+    fn lost(code: i32) -> FileResult {
+        Err(early(Error::new(code)))
+    }
+}
+
+/// Payload of [`ReplaceOptions::submit_batch`]: gives a result for each item.
+pub struct Batching<B> {
+    engine: Arc<EngineInner>,
+    options: ReplaceOptions,
+    // The library reads from these and writes to the items and the text until the completion.
+    paths: Vec<CString>,
+    data: Vec<Option<B>>,
+    raw: Vec<sys::fsys_batch_item>,
+    text: Text,
+}
+
+// SAFETY: the pointers in `raw` are into `paths` and `data`, which go along.
+unsafe impl<B: Send> Send for Batching<B> {}
+
+impl<B: IoBuf> Submit for Batching<B> {
+    fn submit(&mut self, key: u64, _flags: u32) -> i32 {
+        let data = self.data.iter().map(|data| data.as_ref().map(|data| (data.ptr(), data.len())));
+        self.raw = self.paths.iter().zip(data).map(|(path, data)| batch_item(path, data)).collect();
+        let count = match u32::try_from(self.raw.len()) {
+            Ok(count) => count,
+            Err(_) => return -crate::error::EINVAL,
+        };
+        let options = self.options.to_c(&mut self.text);
+        let items = self.raw.as_mut_ptr();
+        // SAFETY: options are copied; items, paths, data and text stay in the in-flight table's op
+        // until the completion.
+        unsafe {
+            sys::fsys_submit_batch(self.engine.raw(), items, count, &options, key, null_mut())
+        }
+    }
+}
+
+impl<B: IoBuf> Payload for Batching<B> {
+    type Output = Result<Vec<Result<()>>>;
+    fn finish(self, result: &sys::fsys_result) -> Self::Output {
+        results(result.result as i32, &self.raw, &self.text)
+    }
+    fn refused(self, code: i32) -> Self::Output {
+        Err(self.text.error(code))
+    }
+    fn lost(code: i32) -> Self::Output {
+        Err(Error::new(code))
     }
 }

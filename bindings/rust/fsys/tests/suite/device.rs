@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 use crate::Scratch;
-use fsys::{device_flush, probe, Answer, Engine, File, Kind};
+use fsys::{device_flush, device_flush_fd, probe, probe_fd, Answer, Engine, File, Kind};
 
 #[test]
 fn a_probe_answers_and_says_what_it_does_not_know() {
@@ -10,6 +10,8 @@ fn a_probe_answers_and_says_what_it_does_not_know() {
     let of_file = file.probe().unwrap();
     let of_path = probe(scratch.path("file")).unwrap();
     assert_eq!(of_file.file_system, of_path.file_system);
+    let plain = std::fs::File::open(scratch.path("file")).unwrap();
+    assert_eq!(probe_fd(&plain).unwrap().file_system, of_path.file_system);
     assert_eq!(of_file.file_system, file.info().unwrap().file_system);
     assert!(!of_path.sync_text.is_empty() && !of_path.flush_text.is_empty());
     assert_eq!(of_path.raw.device_count as usize, of_path.devices.len());
@@ -31,7 +33,9 @@ fn a_device_flush_succeeds_or_says_why_not() {
     let file = File::create(&engine, scratch.path("file")).unwrap();
     file.write_at(b"bytes", 0).unwrap();
     // What the disk here allows is not known; that the file itself was committed is.
-    for outcome in [file.device_flush(), device_flush(scratch.path("file"))] {
+    let plain = std::fs::File::open(scratch.path("file")).unwrap();
+    let path = scratch.path("file");
+    for outcome in [file.device_flush(), device_flush(path), device_flush_fd(plain)] {
         match outcome {
             Ok(flushed) => assert!(flushed.devices > 0 && !flushed.text.is_empty()),
             Err(error) => {
@@ -45,4 +49,12 @@ fn a_device_flush_succeeds_or_says_why_not() {
     }
     file.close().unwrap();
     assert_eq!(device_flush(scratch.path("absent")).unwrap_err().kind(), Kind::Os(2));
+}
+
+#[test]
+fn the_library_says_what_it_is() {
+    let version = fsys::version();
+    let text = format!("{}.{}.{}", version >> 16, version >> 8 & 0xff, version & 0xff);
+    assert!(fsys::version_string().starts_with(&text), "{}", fsys::version_string());
+    assert!((0..30).all(|bucket| fsys::bucket_bound_ns(bucket) < fsys::bucket_bound_ns(bucket + 1)));
 }

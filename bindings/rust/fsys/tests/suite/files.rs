@@ -185,3 +185,37 @@ fn ranges_and_advice() {
     file.advise(0, 0, Advice::Sequential).unwrap();
     file.set_lifetime(Lifetime::Short).unwrap();
 }
+
+#[test]
+fn pieces_are_committed_and_batches_done_beside_this_thread() {
+    let scratch = Scratch::make();
+    let engine = Engine::new().unwrap();
+    let options = ReplaceOptions::new().lifetime(Lifetime::Long).durability(Durability::Data);
+    let mut replacement = options.begin(&engine, scratch.path("file")).unwrap();
+    replacement.write_all(b"pieces").unwrap();
+    let report = replacement.submit_commit().wait().unwrap();
+    assert!(report.visible && report.bytes == 6);
+    assert_eq!(std::fs::read(scratch.path("file")).unwrap(), b"pieces");
+
+    let replacement = options.clone().create_new(true).begin(&engine, scratch.path("new")).unwrap();
+    std::fs::write(scratch.path("new"), b"another was quicker").unwrap();
+    let failure = replacement.submit_commit().wait().unwrap_err();
+    assert_eq!(failure.error.kind(), Kind::Os(17));
+    assert!(!failure.report.visible && failure.error.to_string().contains("new"));
+    let local = Options::new().open_local().unwrap();
+    let replacement = options.begin(&local, scratch.path("file")).unwrap();
+    let refused = local.block_on(replacement.submit_commit()).unwrap_err();
+    assert_eq!(refused.error.kind(), Kind::Os(95));
+
+    let mut items: Vec<_> =
+        (0..10u8).map(|i| (scratch.path(&format!("f{i}")), Some(vec![i; 10]))).collect();
+    items.push((scratch.path("new"), None));
+    items.push((scratch.path("."), Some(vec![])));
+    let results = options.submit_batch(&engine, items).unwrap().wait().unwrap();
+    assert!(results.len() == 12 && results[..11].iter().all(|result| result.is_ok()));
+    assert_eq!(results[11].as_ref().unwrap_err().kind(), Kind::Os(22));
+    assert_eq!(std::fs::read(scratch.path("f9")).unwrap(), [9; 10]);
+    assert_eq!(names(&scratch).len(), 11);
+    let none: Vec<(std::path::PathBuf, Option<Vec<u8>>)> = Vec::new();
+    assert!(options.submit_batch(&engine, none).unwrap().wait().unwrap().is_empty());
+}

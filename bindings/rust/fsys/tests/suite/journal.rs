@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 use crate::Scratch;
 use fsys::{
-    check_journal, explain_journal, list_pins, list_segments, salvage_journal, Engine, Entry,
-    Journal, JournalOptions, Kind, Lsn, Place, Reader, Verdict,
+    check_journal, explain_journal, list_pins, list_segments, salvage_journal, snapshot_journal,
+    Engine, Entry, Journal, JournalOptions, Kind, Lsn, Place, Reader, Verdict,
 };
 use std::io::IoSlice;
 use std::time::Duration;
@@ -200,4 +200,61 @@ fn damage_is_told_and_salvaged() {
     assert_eq!(list_pins(&path).unwrap(), []);
     let (records, lost) = salvage_journal(&path, scratch.path("salvaged")).unwrap();
     assert_eq!((records, lost), (2, 1));
+}
+
+#[test]
+fn sealed_segments_are_announced_until_the_journal_closes() {
+    let scratch = Scratch::make();
+    let engine = Engine::new().unwrap();
+    let options =
+        small().spare_segments(0).block_bytes(4096).append_timeout(Duration::from_secs(9));
+    let journal = options.open(&engine, scratch.path("journal")).unwrap();
+    let waiting = journal.submit_sealed(0);
+    assert!(!waiting.is_done());
+    journal.commit(b"one").unwrap();
+    journal.rotate().unwrap();
+    let first = waiting.wait().unwrap();
+    let segments = journal.segments().unwrap();
+    assert!(segments[0].number == first && segments[0].sealed && segments[0].file_bytes > 0);
+    assert_eq!(journal.submit_sealed(0).wait().unwrap(), first); // at once
+    assert_eq!(journal.submit_sealed(999).wait().unwrap_err().kind(), Kind::Stale);
+    let kept = journal.submit_sealed(first);
+    drop(journal.submit_sealed(first)); // goes on, and holds nothing open
+    journal.close().unwrap();
+    assert_eq!(kept.wait().unwrap_err().kind(), Kind::Closed);
+
+    let journal = small().open(&engine, scratch.path("journal")).unwrap();
+    let last = list_segments(scratch.path("journal")).unwrap().last().unwrap().number;
+    let kept = journal.submit_sealed(last - 1);
+    drop(journal);
+    assert_eq!(kept.wait().unwrap_err().kind(), Kind::Closed);
+    engine.close().unwrap();
+}
+
+#[test]
+fn a_journal_that_is_not_open_here_is_copied() {
+    let scratch = Scratch::make();
+    let engine = Engine::new().unwrap();
+    let path = scratch.path("journal");
+    let journal = small().open(&engine, &path).unwrap();
+    let lsns = [b"one", b"two", b"six"].map(|data| journal.commit(data).unwrap());
+    snapshot_journal(&path, lsns[1], scratch.path("beside")).unwrap();
+    journal.close().unwrap();
+    snapshot_journal(&path, 0, scratch.path("all")).unwrap();
+    for (copy, count) in [("beside", 2), ("all", 3)] {
+        assert_eq!(check_journal(scratch.path(copy), true).unwrap().verdict, Verdict::Clean);
+        let (mut reader, _) = Reader::open(&engine, scratch.path(copy), 0).unwrap();
+        assert_eq!(read_all(&mut reader).len(), count);
+        reader.seek(lsns[0]).unwrap();
+        match reader.next(Some(Duration::ZERO)).unwrap() {
+            Entry::Record(record) => assert_eq!((record.lsn, record.data), (lsns[1], &b"two"[..])),
+            other => panic!("{other:?}"),
+        };
+    }
+    let taken = snapshot_journal(&path, 0, scratch.path("all")).unwrap_err();
+    assert_eq!(taken.kind(), Kind::Os(39));
+    let inside = snapshot_journal(&path, lsns[1] - 1, scratch.path("x")).unwrap_err();
+    assert_eq!(inside.kind(), Kind::Os(22));
+    let absent = snapshot_journal(scratch.path("absent"), 0, scratch.path("y")).unwrap_err();
+    assert_eq!(absent.kind(), Kind::Os(2));
 }
