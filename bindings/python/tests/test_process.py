@@ -34,11 +34,16 @@ def test_fork(tmp_path: pathlib.Path) -> None:
         journal.commit(b"parent")
         buffer = handle.buffer(4096)
         op = file.submit_read(3, 0)
+        ticket, scan = journal.reserve(4), handle.scan(sys.argv[1])
+        pieces = handle.begin_replace(sys.argv[1] + "/g")
+        pieces.write(b"pieces")
         default = fsys.default_handle()
         pid = os.fork()
         if pid == 0:
             for call in (lambda: file.read(1, 0), lambda: journal.append(b"child"), handle.info,
-                         lambda: op.wait(1), lambda: file.submit_read(1, 0)):
+                         lambda: op.wait(1), lambda: file.submit_read(1, 0), ticket.publish,
+                         lambda: next(scan), lambda: pieces.write(b""), pieces.commit,
+                         lambda: journal.next_sealed(timeout=1), lambda: journal.reserve(1)):
                 try:
                     call()
                 except fsys.Error as error:
@@ -46,14 +51,19 @@ def test_fork(tmp_path: pathlib.Path) -> None:
                 else:
                     os._exit(2)
             assert fsys.default_handle() is not default
-            del file, journal, op, buffer, handle
+            del file, journal, op, buffer, handle, ticket, scan, pieces
             gc.collect()
             with fsys.Handle() as own:
                 assert own.open(sys.argv[1] + "/f").read(6, 0) == b"parent"
             sys.exit(0)
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
         assert op.wait(10) == b"par" and file.read(6, 0) == b"parent"
+        assert pieces.commit().bytes == 6 and next(scan).path
+        with memoryview(ticket) as memory:
+            memory[:] = b"mine"
+        ticket.publish()
         journal.commit(b"more")
+        assert [r.data for r in journal.reader()] == [b"parent", b"mine", b"more"]
         handle.close()
         """,
         tmp_path,
@@ -95,7 +105,10 @@ def test_exit_with_everything_open(tmp_path: pathlib.Path) -> None:
         journal = handle.journal(sys.argv[1] + "/j")
         journal.append(b"made durable by closing")
         reader = journal.reader()
-        sleepers = [lambda: op.wait(), lambda: reader.next(None),
+        pieces = handle.begin_replace(sys.argv[1] + "/g")
+        scan = handle.scan("/")
+        sleepers = [lambda: journal.next_sealed(),
+                    lambda: op.wait(), lambda: reader.next(None),
                     lambda: handle.open(reading).read(1, 0)]
         for sleeper in sleepers:
             threading.Thread(target=sleeper, daemon=True).start()
@@ -106,16 +119,20 @@ def test_exit_with_everything_open(tmp_path: pathlib.Path) -> None:
     )
     assert (done.returncode, done.stdout) == (0, "end\n"), done.stderr
     assert "terminate" not in done.stderr and "Fatal" not in done.stderr
+    assert os.listdir(tmp_path) == ["j"]  # the temporary file of the replacement went
     with fsys.Handle() as handle, handle.journal(tmp_path / "j") as journal:
         assert [r.data for r in journal.reader()] == [b"made durable by closing"]
 
 
-def test_exit_with_an_exported_buffer() -> None:
+def test_exit_with_exported_memory(tmp_path: pathlib.Path) -> None:
     done = python(
         """
-        import fsys
+        import sys, fsys
         view = memoryview(fsys.Handle().buffer(4096))
-        """
+        ticket = memoryview(fsys.Handle().journal(sys.argv[1] + "/j").reserve(100))
+        ticket[:] = bytes(100)
+        """,
+        tmp_path,
     )
     assert (done.returncode, done.stderr) == (0, "")
 
