@@ -116,7 +116,7 @@ class File(Closing):
     def __init__(self, handle: "Handle", file: _fsys.File) -> None:
         self._handle = handle
         self._channel = handle._channel
-        self._file = file
+        self._file: _fsys.File = file
 
     def read(self, length: int, offset: int) -> Awaitable[bytes]:
         """Reads up to `length` bytes at `offset`; fewer only at the end of the file."""

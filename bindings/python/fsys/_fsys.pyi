@@ -103,6 +103,7 @@ class Handle:
         one_link: bool = ...,
         sync_directory: bool = ...,
         lifetime: str = ...,
+        dir: Optional[File] = ...,
     ) -> FileReport: ...
     def begin_replace(
         self,
@@ -118,6 +119,7 @@ class Handle:
         one_link: bool = ...,
         sync_directory: bool = ...,
         lifetime: str = ...,
+        dir: Optional[File] = ...,
     ) -> Replacement: ...
     def replace_many(
         self,
@@ -132,6 +134,7 @@ class Handle:
         keep_try: bool = ...,
         one_link: bool = ...,
         lifetime: str = ...,
+        dir: Optional[File] = ...,
         stop: bool = ...,
     ) -> List[BatchResult]: ...
     def copy(
@@ -144,11 +147,26 @@ class Handle:
         permissions: int = ...,
         reflink: bool = ...,
         lifetime: str = ...,
+        dir: Optional[File] = ...,
     ) -> FileReport: ...
     def append(
-        self, path: StrOrBytesPath, data: ReadableBuffer, *, durability: str = ...
+        self,
+        path: StrOrBytesPath,
+        data: ReadableBuffer,
+        *,
+        durability: str = ...,
+        parent: bool = ...,
+        nofollow: bool = ...,
+        dir: Optional[File] = ...,
     ) -> int: ...
-    def read_file(self, path: StrOrBytesPath, *, max_bytes: int = ...) -> bytes: ...
+    def read_file(
+        self,
+        path: StrOrBytesPath,
+        *,
+        max_bytes: int = ...,
+        nofollow: bool = ...,
+        dir: Optional[File] = ...,
+    ) -> bytes: ...
     def rename(
         self,
         source: StrOrBytesPath,
@@ -157,12 +175,23 @@ class Handle:
         durability: str = ...,
         exclusive: bool = ...,
         exchange: bool = ...,
+        dir: Optional[File] = ...,
     ) -> None: ...
     def link(
-        self, source: StrOrBytesPath, target: StrOrBytesPath, *, durability: str = ...
+        self,
+        source: StrOrBytesPath,
+        target: StrOrBytesPath,
+        *,
+        durability: str = ...,
+        dir: Optional[File] = ...,
     ) -> None: ...
     def unlink(
-        self, path: StrOrBytesPath, *, missing_ok: bool = ..., durability: str = ...
+        self,
+        path: StrOrBytesPath,
+        *,
+        missing_ok: bool = ...,
+        durability: str = ...,
+        dir: Optional[File] = ...,
     ) -> None: ...
     def mkdir(
         self,
@@ -171,9 +200,15 @@ class Handle:
         parents: bool = ...,
         permissions: int = ...,
         durability: str = ...,
+        dir: Optional[File] = ...,
     ) -> None: ...
     def rmdir(
-        self, path: StrOrBytesPath, *, missing_ok: bool = ..., durability: str = ...
+        self,
+        path: StrOrBytesPath,
+        *,
+        missing_ok: bool = ...,
+        durability: str = ...,
+        dir: Optional[File] = ...,
     ) -> None: ...
     def sync_path(
         self,
@@ -182,11 +217,20 @@ class Handle:
         durability: str = ...,
         parent: bool = ...,
         file_system: bool = ...,
+        nofollow: bool = ...,
+        dir: Optional[File] = ...,
     ) -> None: ...
     def scan(
-        self, path: StrOrBytesPath, *, recursive: bool = ..., one_file_system: bool = ...
+        self,
+        path: StrOrBytesPath,
+        *,
+        recursive: bool = ...,
+        one_file_system: bool = ...,
+        dir: Optional[File] = ...,
     ) -> Scan: ...
-    def sweep(self, path: StrOrBytesPath, *, min_age: float = ...) -> int: ...
+    def sweep(
+        self, path: StrOrBytesPath, *, min_age: float = ..., dir: Optional[File] = ...
+    ) -> int: ...
     def buffer(self, size: int) -> Buffer: ...
     def info(self) -> HandleInfo: ...
     def stats(self) -> Counters: ...

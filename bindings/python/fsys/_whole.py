@@ -8,14 +8,27 @@ and renaming are not undone by a cancellation: it waits for their end.
 from __future__ import annotations
 
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, AsyncIterator, Iterable, List, Optional, Tuple, Type
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    AsyncIterator,
+    Callable,
+    Iterable,
+    List,
+    Optional,
+    Tuple,
+    Type,
+    TypeVar,
+)
 
 from . import _fsys
 from ._types import BatchResult, FileReport, ScanEntry
 
 if TYPE_CHECKING:
-    from ._async import Runtime
+    from ._async import File, Runtime
     from ._fsys import ReadableBuffer, StrOrBytesPath
+
+T = TypeVar("T")
 
 
 class Replacement:
@@ -107,91 +120,77 @@ class Scan:
 
 
 class WholeFiles:
-    """The part of an asynchronous Handle that works on whole files and names."""
+    """The part of an asynchronous Handle that works on whole files and names. Options are those of the
+    method of the same name of fsys.Handle; their `dir` is a File of this handle."""
 
     _runtime: Runtime
     _handle: _fsys.Handle
 
+    async def _call(
+        self, call: Callable[..., T], *arguments: Any, dir: Optional[File] = None, **options: Any
+    ) -> T:
+        plain = None if dir is None else dir._file
+        return await self._runtime.in_thread(lambda: call(*arguments, dir=plain, **options))
+
     async def replace(self, path: StrOrBytesPath, data: ReadableBuffer, **options: Any) -> FileReport:
         """Replaces a file whole and durably; see fsys.Handle.replace()."""
-        return await self._runtime.in_thread(lambda: self._handle.replace(path, data, **options))
+        return await self._call(self._handle.replace, path, data, **options)
 
     async def begin_replace(self, path: StrOrBytesPath, **options: Any) -> Replacement:
         """Begins to replace a file piece by piece; see fsys.Handle.begin_replace()."""
-        return Replacement(
-            self._runtime,
-            await self._runtime.in_thread(lambda: self._handle.begin_replace(path, **options)),
-        )
+        begun = await self._call(self._handle.begin_replace, path, **options)
+        return Replacement(self._runtime, begun)
 
     async def replace_many(
         self, items: Iterable[Tuple[StrOrBytesPath, Optional[ReadableBuffer]]], **options: Any
     ) -> List[BatchResult]:
         """Replaces and removes many files with one wait; see fsys.Handle.replace_many()."""
-        return await self._runtime.in_thread(lambda: self._handle.replace_many(items, **options))
+        return await self._call(self._handle.replace_many, items, **options)
 
     async def copy(
         self, source: StrOrBytesPath, target: StrOrBytesPath, **options: Any
     ) -> FileReport:
         """Copies a file; see fsys.Handle.copy()."""
-        return await self._runtime.in_thread(lambda: self._handle.copy(source, target, **options))
+        return await self._call(self._handle.copy, source, target, **options)
 
-    async def append(
-        self, path: StrOrBytesPath, data: ReadableBuffer, *, durability: str = "full"
-    ) -> int:
+    async def append(self, path: StrOrBytesPath, data: ReadableBuffer, **options: Any) -> int:
         """Appends to a file; see fsys.Handle.append()."""
-        return await self._runtime.in_thread(
-            lambda: self._handle.append(path, data, durability=durability)
-        )
+        return await self._call(self._handle.append, path, data, **options)
 
-    async def read_file(self, path: StrOrBytesPath, *, max_bytes: int = 0) -> bytes:
+    async def read_file(self, path: StrOrBytesPath, **options: Any) -> bytes:
         """Reads a whole file; see fsys.Handle.read_file()."""
-        return await self._runtime.in_thread(
-            lambda: self._handle.read_file(path, max_bytes=max_bytes)
-        )
+        return await self._call(self._handle.read_file, path, **options)
 
     async def rename(
         self, source: StrOrBytesPath, target: StrOrBytesPath, **options: Any
     ) -> None:
         """Renames durably; see fsys.Handle.rename()."""
-        await self._runtime.in_thread(lambda: self._handle.rename(source, target, **options))
+        await self._call(self._handle.rename, source, target, **options)
 
-    async def link(
-        self, source: StrOrBytesPath, target: StrOrBytesPath, *, durability: str = "full"
-    ) -> None:
+    async def link(self, source: StrOrBytesPath, target: StrOrBytesPath, **options: Any) -> None:
         """Gives a file a second name durably; see fsys.Handle.link()."""
-        await self._runtime.in_thread(
-            lambda: self._handle.link(source, target, durability=durability)
-        )
+        await self._call(self._handle.link, source, target, **options)
 
     async def unlink(self, path: StrOrBytesPath, **options: Any) -> None:
         """Removes a name durably; see fsys.Handle.unlink()."""
-        await self._runtime.in_thread(lambda: self._handle.unlink(path, **options))
+        await self._call(self._handle.unlink, path, **options)
 
     async def mkdir(self, path: StrOrBytesPath, **options: Any) -> None:
         """Makes a directory durably; see fsys.Handle.mkdir()."""
-        await self._runtime.in_thread(lambda: self._handle.mkdir(path, **options))
+        await self._call(self._handle.mkdir, path, **options)
 
     async def rmdir(self, path: StrOrBytesPath, **options: Any) -> None:
         """Removes an empty directory durably; see fsys.Handle.rmdir()."""
-        await self._runtime.in_thread(lambda: self._handle.rmdir(path, **options))
+        await self._call(self._handle.rmdir, path, **options)
 
     async def sync_path(self, path: StrOrBytesPath, **options: Any) -> None:
         """Makes durable what others wrote; see fsys.Handle.sync_path()."""
-        await self._runtime.in_thread(lambda: self._handle.sync_path(path, **options))
+        await self._call(self._handle.sync_path, path, **options)
 
-    async def sweep(self, path: StrOrBytesPath, *, min_age: float = 0.0) -> int:
+    async def sweep(self, path: StrOrBytesPath, **options: Any) -> int:
         """Removes what killed processes left behind; see fsys.Handle.sweep()."""
-        return await self._runtime.in_thread(lambda: self._handle.sweep(path, min_age=min_age))
+        return await self._call(self._handle.sweep, path, **options)
 
-    async def scan(
-        self, path: StrOrBytesPath, *, recursive: bool = False, one_file_system: bool = False
-    ) -> Scan:
+    async def scan(self, path: StrOrBytesPath, **options: Any) -> Scan:
         """Lists a directory or a tree; see fsys.Handle.scan()."""
-        return Scan(
-            self._runtime,
-            await self._runtime.in_thread(
-                lambda: self._handle.scan(
-                    path, recursive=recursive, one_file_system=one_file_system
-                )
-            ),
-        )
+        return Scan(self._runtime, await self._call(self._handle.scan, path, **options))

@@ -4,7 +4,6 @@
 // Entered with the GIL, which is given up around each call: they block for as long as the disk
 // takes.
 
-#include "engine.hpp"
 #include "records.hpp"
 #include "whole.hpp"
 
@@ -28,13 +27,15 @@ static_assert(FSYS_KEEP_MODE == 1u << 0 && FSYS_KEEP_OWNER == 1u << 1 &&
 
 struct ReplaceOptions {
     ReplaceOptions(const std::string &durability, const py::object &keep, uint32_t permissions,
-                   const std::string &lifetime, uint32_t flags) {
+                   const std::string &lifetime, const FilePtr &directory, uint32_t flags)
+        : dir(directory) {
         options.struct_size = sizeof options;
         options.flags = flags;
         options.durability = durability_of(durability);
         options.keep = keep_of(keep);
         options.mode = permissions;
         options.lifetime = lifetime_of(lifetime);
+        options.dir = dir ? dir->get() : nullptr;
         options.error_text = text;
         options.error_text_size = sizeof text;
         report.struct_size = sizeof report;
@@ -44,6 +45,7 @@ struct ReplaceOptions {
     fsys_replace_options options{};
     fsys_file_report report{};
     char text[512] = "";
+    FilePtr dir;
 };
 
 uint32_t flags_of(bool exclusive, bool existing, bool nofollow, bool keep_try, bool one_link,
@@ -68,11 +70,11 @@ py::object finish(int code, const ReplaceOptions &call, const py::object &path) 
 py::object replace(const Handle &handle, const py::object &path, const py::object &data,
                    const std::string &durability, const py::object &keep, uint32_t permissions,
                    bool exclusive, bool existing, bool nofollow, bool keep_try, bool one_link,
-                   bool sync_directory, const std::string &lifetime) {
+                   bool sync_directory, const std::string &lifetime, const FilePtr &dir) {
     const Name name = Name::path_only(path);
     const View view(data, View::kRead);
     ReplaceOptions call(
-        durability, keep, permissions, lifetime,
+        durability, keep, permissions, lifetime, dir,
         flags_of(exclusive, existing, nofollow, keep_try, one_link, sync_directory));
     fsys *const h = handle.engine->handle();
     const int code = without_gil([&] {
@@ -83,10 +85,10 @@ py::object replace(const Handle &handle, const py::object &path, const py::objec
 
 py::object copy(const Handle &handle, const py::object &from, const py::object &to,
                 const std::string &durability, const py::object &keep, uint32_t permissions,
-                bool reflink, const std::string &lifetime) {
+                bool reflink, const std::string &lifetime, const FilePtr &dir) {
     const Name source = Name::path_only(from);
     const Name target = Name::path_only(to);
-    ReplaceOptions call(durability, keep, permissions, lifetime,
+    ReplaceOptions call(durability, keep, permissions, lifetime, dir,
                         reflink ? FSYS_REPLACE_REFLINK : 0);
     fsys *const h = handle.engine->handle();
     const int code = without_gil(
@@ -165,11 +167,11 @@ std::unique_ptr<Replacement> begin(const Handle &handle, const py::object &path,
                                    const std::string &durability, const py::object &keep,
                                    uint32_t permissions, bool exclusive, bool existing,
                                    bool nofollow, bool keep_try, bool one_link, bool sync_directory,
-                                   const std::string &lifetime) {
+                                   const std::string &lifetime, const FilePtr &dir) {
     return std::make_unique<Replacement>(
         handle.engine, path,
         std::make_unique<ReplaceOptions>(
-            durability, keep, permissions, lifetime,
+            durability, keep, permissions, lifetime, dir,
             flags_of(exclusive, existing, nofollow, keep_try, one_link, sync_directory)));
 }
 
@@ -178,7 +180,7 @@ std::unique_ptr<Replacement> begin(const Handle &handle, const py::object &path,
 py::list replace_many(const Handle &handle, const py::object &items, const std::string &durability,
                       const py::object &keep, uint32_t permissions, bool exclusive, bool existing,
                       bool nofollow, bool keep_try, bool one_link, const std::string &lifetime,
-                      bool stop) {
+                      const FilePtr &dir, bool stop) {
     const py::list pairs(items);
     std::vector<Name> names;
     std::vector<View> views;
@@ -199,7 +201,7 @@ py::list replace_many(const Handle &handle, const py::object &items, const std::
     if (batch.size() > UINT32_MAX) {
         fail(-EINVAL, py::none());
     }
-    ReplaceOptions call(durability, keep, permissions, lifetime,
+    ReplaceOptions call(durability, keep, permissions, lifetime, dir,
                         flags_of(exclusive, existing, nofollow, keep_try, one_link, true) |
                             (stop ? FSYS_REPLACE_STOP : 0));
     const int code = without_gil([&] {
@@ -258,7 +260,7 @@ void bind_replace(py::module_ &module) {
             py::arg("permissions") = 0666, py::arg("exclusive") = false,
             py::arg("existing") = false, py::arg("nofollow") = false, py::arg("keep_try") = false,
             py::arg("one_link") = false, py::arg("sync_directory") = true,
-            py::arg("lifetime") = "unset",
+            py::arg("lifetime") = "unset", py::arg("dir") = py::none(),
             "Replaces a file, or creates it: whoever opens the name gets all old or all new bytes, "
             "also after power loss, and once this returned the new ones. Returns a FileReport.\n\n"
             "durability: 'none', 'data', 'full' or 'device'. keep: what the new file takes over, "
@@ -270,14 +272,15 @@ void bind_replace(py::module_ &module) {
             "when "
             "the file has other hard links, which keep the old bytes. sync_directory: False leaves "
             "the sync of the directory to the caller: until then power loss may bring the old file "
-            "back. lifetime: of the blocks, see File.set_lifetime().\n\nRaises OSError with the "
+            "back. lifetime: of the blocks, see File.set_lifetime(). dir: see append().\n\nRaises "
+            "OSError with the "
             "FileReport as `report`: unless its step is 'sync_directory' or 'sync_device' the old "
             "file is as it was.")
         .def(
             "copy", &copy, py::arg("source"), py::arg("target"), py::kw_only(),
             py::arg("durability") = "full", py::arg("keep") = py::none(),
             py::arg("permissions") = 0666, py::arg("reflink") = false,
-            py::arg("lifetime") = "unset",
+            py::arg("lifetime") = "unset", py::arg("dir") = py::none(),
             "Copies a file into one that replaces `target` as replace() does, sharing blocks where "
             "it can; reflink: that or OSError (EOPNOTSUPP). Returns a FileReport.")
         .def("begin_replace", &begin, py::arg("path"), py::kw_only(),
@@ -285,7 +288,7 @@ void bind_replace(py::module_ &module) {
              py::arg("permissions") = 0666, py::arg("exclusive") = false,
              py::arg("existing") = false, py::arg("nofollow") = false, py::arg("keep_try") = false,
              py::arg("one_link") = false, py::arg("sync_directory") = true,
-             py::arg("lifetime") = "unset",
+             py::arg("lifetime") = "unset", py::arg("dir") = py::none(),
              "Begins to replace a file piece by piece and returns the Replacement; options and "
              "errors "
              "as of replace(). OSError (EMFILE) above 1024 objects of the handle.")
@@ -294,7 +297,8 @@ void bind_replace(py::module_ &module) {
             py::arg("durability") = "full", py::arg("keep") = py::none(),
             py::arg("permissions") = 0666, py::arg("exclusive") = false,
             py::arg("existing") = false, py::arg("nofollow") = false, py::arg("keep_try") = false,
-            py::arg("one_link") = false, py::arg("lifetime") = "unset", py::arg("stop") = false,
+            py::arg("one_link") = false, py::arg("lifetime") = "unset", py::arg("dir") = py::none(),
+            py::arg("stop") = false,
             "Replaces and removes up to 65536 files with one wait for the disk instead of many. "
             "items: pairs (path, data); data None removes the name, if it is there. Names change "
             "in "

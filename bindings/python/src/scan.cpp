@@ -3,7 +3,6 @@
 // fsys.Scan: an iterator over the names in a directory or a tree. Entered with the GIL, which is
 // given up for each name: a directory may have to be read.
 
-#include "engine.hpp"
 #include "records.hpp"
 #include "whole.hpp"
 
@@ -12,11 +11,11 @@ namespace {
 
 class Scan {
 public:
-    Scan(EnginePtr engine, const py::object &path, uint32_t flags)
+    Scan(EnginePtr engine, const py::object &path, uint32_t flags, const FilePtr &dir)
         : engine_(std::move(engine)), path_(path) {
         const Name name = Name::path_only(path);
         as_bytes_ = PyBytes_Check(path.ptr()) != 0;
-        PathOptions call("default", flags);
+        PathOptions call(dir, "default", flags);
         checked(without_gil([&] {
                     return fsys_scan_open(engine_->handle(), name.c_str(), &call.options, &scan_);
                 }),
@@ -74,13 +73,15 @@ void bind_scan(py::module_ &module) {
     auto handle = py::reinterpret_borrow<py::class_<Handle>>(module.attr("Handle"));
     handle.def(
         "scan",
-        [](const Handle &self, const py::object &path, bool recursive, bool one_file_system) {
+        [](const Handle &self, const py::object &path, bool recursive, bool one_file_system,
+           const FilePtr &dir) {
             return std::make_unique<Scan>(self.engine, path,
                                           (recursive ? FSYS_PATH_RECURSIVE : 0) |
-                                              (one_file_system ? FSYS_PATH_ONE_FILE_SYSTEM : 0));
+                                              (one_file_system ? FSYS_PATH_ONE_FILE_SYSTEM : 0),
+                                          dir);
         },
         py::arg("path"), py::kw_only(), py::arg("recursive") = false,
-        py::arg("one_file_system") = false,
+        py::arg("one_file_system") = false, py::arg("dir") = py::none(),
         "Lists a directory or, with recursive, all beneath it, as a Scan that gives ScanEntry: the "
         "names of a directory in byte order, a directory before what is in it, symbolic links not "
         "followed. one_file_system: not into directories where another file system begins. What "

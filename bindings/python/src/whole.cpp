@@ -5,7 +5,6 @@
 
 #include <cerrno>
 
-#include "file.hpp"
 #include "whole.hpp"
 
 namespace binding {
@@ -21,10 +20,11 @@ uint32_t lifetime_of(const std::string &name) {
 namespace {
 
 uint64_t append(const Handle &handle, const py::object &path, const py::object &data,
-                const std::string &durability) {
+                const std::string &durability, bool parent, bool nofollow, const FilePtr &dir) {
     const Name name = Name::path_only(path);
     const View view(data, View::kRead);
-    PathOptions call(durability);
+    PathOptions call(dir, durability,
+                     (parent ? FSYS_PATH_SYNC_PARENT : 0) | (nofollow ? FSYS_PATH_NOFOLLOW : 0));
     uint64_t offset = 0;
     const int code = without_gil([&] {
         return fsys_append(handle.engine->handle(), name.c_str(), view.data(), view.size(),
@@ -34,9 +34,10 @@ uint64_t append(const Handle &handle, const py::object &path, const py::object &
     return offset;
 }
 
-py::bytes read_file(const Handle &handle, const py::object &path, uint64_t max_bytes) {
+py::bytes read_file(const Handle &handle, const py::object &path, uint64_t max_bytes,
+                    bool nofollow, const FilePtr &dir) {
     const Name name = Name::path_only(path);
-    PathOptions call;
+    PathOptions call(dir, "default", nofollow ? FSYS_PATH_NOFOLLOW : 0);
     void *data = nullptr;
     size_t length = 0;
     const int code = without_gil([&] {
@@ -75,9 +76,10 @@ void call_two(const Handle &handle, TwoNames call, const py::object &from, const
     checked(code, first.given, options.text);
 }
 
-uint32_t sweep(const Handle &handle, const py::object &path, double min_age) {
+uint32_t sweep(const Handle &handle, const py::object &path, double min_age,
+               const FilePtr &dir) {
     const Name name = Name::path_only(path);
-    PathOptions call;
+    PathOptions call(dir);
     uint32_t removed = 0;
     const auto age = static_cast<uint64_t>(nanoseconds(py::float_(min_age)));
     const int code = without_gil([&] {
@@ -98,65 +100,78 @@ void bind_whole(py::module_ &module) {
     auto handle = py::reinterpret_borrow<py::class_<Handle>>(module.attr("Handle"));
     handle
         .def("append", &append, py::arg("path"), py::arg("data"), py::kw_only(),
-             py::arg("durability") = "full",
+             py::arg("durability") = "full", py::arg("parent") = false,
+             py::arg("nofollow") = false, py::arg("dir") = py::none(),
              "Appends to a file, creating it (and syncing its directory) when absent; returns where "
-             "the bytes begin. Not atomic: for records use a journal.")
+             "the bytes begin. Not atomic: for records use a journal.\n\n"
+             "parent: sync the directory of the name, whoever made it. nofollow: a symbolic link is "
+             "ELOOP. dir, here and in the other calls on names: a directory, opened as a File, "
+             "beneath which paths are resolved and which they cannot leave (EXDEV).")
         .def("read_file", &read_file, py::arg("path"), py::kw_only(), py::arg("max_bytes") = 0,
-             "Reads a whole file; OSError (EFBIG) when it has more than max_bytes (0: no limit).")
+             py::arg("nofollow") = false, py::arg("dir") = py::none(),
+             "Reads a whole file; OSError (EFBIG) when it has more than max_bytes (0: no limit). "
+             "nofollow: a symbolic link is ELOOP.")
         .def("rename",
              [](const Handle &self, const py::object &from, const py::object &to,
-                const std::string &durability, bool exclusive, bool exchange) {
+                const std::string &durability, bool exclusive, bool exchange,
+                const FilePtr &dir) {
                  call_two(self, &fsys_rename, from, to,
-                          PathOptions(durability, (exclusive ? FSYS_PATH_NEW : 0) |
+                          PathOptions(dir, durability, (exclusive ? FSYS_PATH_NEW : 0) |
                                           (exchange ? FSYS_PATH_EXCHANGE : 0)));
              },
              py::arg("source"), py::arg("target"), py::kw_only(), py::arg("durability") = "full",
-             py::arg("exclusive") = false, py::arg("exchange") = false,
+             py::arg("exclusive") = false, py::arg("exchange") = false, py::arg("dir") = py::none(),
              "Renames, durably: the file is synced before, the directories after.")
         .def("link",
              [](const Handle &self, const py::object &from, const py::object &to,
-                const std::string &durability) {
-                 call_two(self, &fsys_link, from, to, PathOptions(durability));
+                const std::string &durability, const FilePtr &dir) {
+                 call_two(self, &fsys_link, from, to, PathOptions(dir, durability));
              },
              py::arg("source"), py::arg("target"), py::kw_only(), py::arg("durability") = "full",
-             "Gives a file a second name, durably.")
+             py::arg("dir") = py::none(), "Gives a file a second name, durably.")
         .def("unlink",
              [](const Handle &self, const py::object &path, bool missing_ok,
-                const std::string &durability) {
+                const std::string &durability, const FilePtr &dir) {
                  call_one(self, &fsys_unlink, path,
-                          PathOptions(durability, missing_ok ? FSYS_PATH_MISSING_OK : 0));
+                          PathOptions(dir, durability, missing_ok ? FSYS_PATH_MISSING_OK : 0));
              },
              py::arg("path"), py::kw_only(), py::arg("missing_ok") = false,
-             py::arg("durability") = "full", "Removes a file's name and syncs the directory.")
+             py::arg("durability") = "full", py::arg("dir") = py::none(),
+             "Removes a file's name and syncs the directory.")
         .def("mkdir",
              [](const Handle &self, const py::object &path, bool parents, uint32_t permissions,
-                const std::string &durability) {
+                const std::string &durability, const FilePtr &dir) {
                  call_one(self, &fsys_mkdir, path,
-                          PathOptions(durability, parents ? FSYS_PATH_PARENTS : 0, permissions));
+                          PathOptions(dir, durability, parents ? FSYS_PATH_PARENTS : 0, permissions));
              },
              py::arg("path"), py::kw_only(), py::arg("parents") = false,
              py::arg("permissions") = 0777, py::arg("durability") = "full",
+             py::arg("dir") = py::none(),
              "Makes a directory and syncs the one it is in. parents: missing ones above, too.")
         .def("rmdir",
              [](const Handle &self, const py::object &path, bool missing_ok,
-                const std::string &durability) {
+                const std::string &durability, const FilePtr &dir) {
                  call_one(self, &fsys_rmdir, path,
-                          PathOptions(durability, missing_ok ? FSYS_PATH_MISSING_OK : 0));
+                          PathOptions(dir, durability, missing_ok ? FSYS_PATH_MISSING_OK : 0));
              },
              py::arg("path"), py::kw_only(), py::arg("missing_ok") = false,
-             py::arg("durability") = "full", "Removes an empty directory, durably.")
+             py::arg("durability") = "full", py::arg("dir") = py::none(),
+             "Removes an empty directory, durably.")
         .def("sync_path",
              [](const Handle &self, const py::object &path, const std::string &durability,
-                bool parent, bool file_system) {
+                bool parent, bool file_system, bool nofollow, const FilePtr &dir) {
                  call_one(self, &fsys_sync_path, path,
-                          PathOptions(durability, (parent ? FSYS_PATH_SYNC_PARENT : 0) |
-                                          (file_system ? FSYS_PATH_FILE_SYSTEM : 0)));
+                          PathOptions(dir, durability, (parent ? FSYS_PATH_SYNC_PARENT : 0) |
+                                          (file_system ? FSYS_PATH_FILE_SYSTEM : 0) |
+                                          (nofollow ? FSYS_PATH_NOFOLLOW : 0)));
              },
              py::arg("path"), py::kw_only(), py::arg("durability") = "full",
              py::arg("parent") = false, py::arg("file_system") = false,
+             py::arg("nofollow") = false, py::arg("dir") = py::none(),
              "Makes durable what others wrote to a file or directory; parent: the directory of the "
-             "name, too; file_system: all of it.")
+             "name, too; file_system: all of it; nofollow: a symbolic link is ELOOP.")
         .def("sweep", &sweep, py::arg("path"), py::kw_only(), py::arg("min_age") = 0.0,
+             py::arg("dir") = py::none(),
              "Removes temporary files that killed processes left behind in a directory, older than "
              "min_age seconds (0: 60); returns how many.");
 

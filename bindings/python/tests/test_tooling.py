@@ -154,6 +154,46 @@ def test_scan(handle: fsys.Handle, tmp_path: pathlib.Path) -> None:
         handle.scan(tmp_path / "d" / "f")
 
 
+def test_beneath_a_directory(handle: fsys.Handle, tmp_path: pathlib.Path) -> None:
+    (tmp_path / "outside").write_bytes(b"")
+    top = tmp_path / "top"
+    top.mkdir()
+    os.symlink("../outside", top / "leads out")
+    with handle.open(top) as dir:
+        handle.replace("f", b"data", dir=dir)
+        handle.append("f", b"more", dir=dir, parent=True)
+        assert handle.read_file("f", dir=dir) == b"datamore"
+        handle.copy("f", "g", dir=dir)
+        handle.rename("g", "h", dir=dir)
+        handle.link("h", "i", dir=dir)
+        handle.unlink("h", dir=dir)
+        handle.mkdir("d", dir=dir)
+        handle.replace_many([("d/f", b"")], dir=dir)
+        with handle.begin_replace("d/g", dir=dir) as pieces:
+            pieces.write(b"x")
+        handle.sync_path("d", dir=dir)
+        assert [e.path for e in handle.scan("d", dir=dir)] == ["f", "g"]
+        assert handle.sweep("d", dir=dir) == 0
+        handle.replace_many([("d/f", None), ("d/g", None)], dir=dir)
+        handle.rmdir("d", dir=dir)
+        assert sorted(os.listdir(top)) == ["f", "i", "leads out"]
+        for path in ("../outside", str(tmp_path / "outside"), "leads out"):
+            with pytest.raises(OSError) as caught:
+                handle.replace(path, b"escaped", dir=dir)
+            assert caught.value.errno == errno.EXDEV
+        calls: List[Callable[[], object]] = [
+            lambda: handle.read_file("leads out", dir=dir, nofollow=True),
+            lambda: handle.append("leads out", b"", dir=dir, nofollow=True),
+            lambda: handle.sync_path("leads out", dir=dir, nofollow=True)]
+        for call in calls:
+            with pytest.raises(OSError) as caught:
+                call()
+            assert caught.value.errno == errno.ELOOP
+    with pytest.raises(fsys.ClosedError):
+        handle.read_file("f", dir=dir)
+    assert (tmp_path / "outside").read_bytes() == b""
+
+
 # --------------------------------------------------------------------- files
 
 
@@ -420,6 +460,9 @@ async def whole_files(handle: Any, path: pathlib.Path) -> None:
     await handle.mkdir(path / "d")
     await handle.rmdir(path / "d")
     assert await handle.sweep(path) == 0
+    beneath = await handle.open(path)
+    assert await handle.append("g", b"!", dir=beneath) == 8
+    assert await handle.read_file("f", dir=beneath) == b"one, two!"
     file = await handle.open(path / "f", "r+")
     file.set_lifetime("long")
     file.advise(0, 0, "random")
