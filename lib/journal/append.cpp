@@ -431,7 +431,7 @@ int Journal::wait_for_space(Lsn end, unsigned flags, std::int64_t deadline) {
         int code = 0;
         if (!fits()) {
             if (try_baton()) {
-                code = write_blocks(0);
+                code = write_blocks(0, Flush::written);
                 drop_baton();
                 if (code == 0) {
                     // An unpublished frame, perhaps an old ticket, holds everything.
@@ -465,10 +465,11 @@ void Journal::Behind::run() {
     j.take_baton();
     // Goes on while appenders keep ahead, so that the device is not idle between two loans; but
     // not while anybody waits for a sync.
-    while (j.write_blocks(j.buffer_.size() / 8) == 1 &&
+    while (j.write_blocks(j.buffer_.size() / 8, Flush::behind) == 1 &&
            static_cast<std::uint32_t>(j.joined_.load(std::memory_order_relaxed)) == 0 &&
            j.baton_.load(std::memory_order_relaxed) != 2) {
     }
+    j.settle();
     j.drop_baton();
     j.behind_scheduled_.store(false, std::memory_order_release);
 }

@@ -113,7 +113,7 @@ void Journal::run() {
         const Lsn before = durable_.load(std::memory_order_relaxed);
         take_baton();
         if (poison_.load(std::memory_order_acquire) == 0) {
-            flush(true);
+            flush(Flush::durable);
         }
         drop_baton();
         complete_async();
@@ -137,7 +137,7 @@ int Journal::drive() {
         return 0;
     }
     take_baton();
-    flush(true);  // a failure is in the results
+    flush(Flush::durable);  // a failure is in the results
     drop_baton();
     return complete_async();
 }

@@ -119,7 +119,7 @@ int Journal::lead(std::uint32_t generation) {
         joined_.exchange(std::uint64_t{generation + 1} << 32, std::memory_order_seq_cst);
     const auto members = static_cast<std::uint32_t>(closed);
     const std::uint32_t expected = expected_.load(std::memory_order_relaxed);
-    const int code = flush(true);
+    const int code = flush(Flush::durable);
     const auto waiting =
         static_cast<std::uint32_t>(joined_.load(std::memory_order_seq_cst));
     if (skip_left_ != 0) {
@@ -171,7 +171,7 @@ int Journal::commit(const void *data, std::size_t length, unsigned flags, std::i
 
 int Journal::write_out() {
     take_baton();
-    const int code = flush(false);
+    const int code = flush(Flush::written);
     drop_baton();
     return code;
 }

@@ -89,9 +89,9 @@ void Journal::walk() {
 
 // No exception leaves a flush: it would leave the baton held, and end the process when a pool thread
 // leads. Memory is asked for only when a segment is sealed or opened, and then its fate is unknown.
-int Journal::flush(bool durable) {
+int Journal::flush(Flush how) {
     try {
-        return flush_all(durable);
+        return flush_all(how);
     } catch (const std::bad_alloc &) {
         return fail("finding memory for", -ENOMEM, durable_raw_, written_raw_);
     }
@@ -99,7 +99,7 @@ int Journal::flush(bool durable) {
 
 // Gives the kernel what is published and fills whole blocks, if that is more than `least` bytes.
 // 1: done, 0: less. No exception leaves it either.
-int Journal::write_blocks(std::uint64_t least) {
+int Journal::write_blocks(std::uint64_t least, Flush how) {
     try {
         walk();
         const Lsn whole =
@@ -107,14 +107,14 @@ int Journal::write_blocks(std::uint64_t least) {
         if (poison_.load(std::memory_order_acquire) != 0 || whole <= written_raw_ + least) {
             return 0;
         }
-        const int code = write_range(whole, false);
+        const int code = write_range(whole, how);
         return code < 0 ? code : 1;
     } catch (const std::bad_alloc &) {
         return fail("finding memory for", -ENOMEM, durable_raw_, written_raw_);
     }
 }
 
-int Journal::flush_all(bool durable) {
+int Journal::flush_all(Flush how) {
     if (poison_.load(std::memory_order_acquire) != 0) {
         return kPoisoned;
     }
@@ -122,7 +122,7 @@ int Journal::flush_all(bool durable) {
     const auto write_whole_blocks = [&] {
         walk();
         const Lsn whole = base_ + (frontier_ - base_) / block * block;
-        return whole > written_raw_ ? write_range(whole, false) : 0;
+        return whole > written_raw_ ? write_range(whole, Flush::written) : 0;
     };
     Lsn target;
     for (std::uint64_t word = tail_.load(std::memory_order_acquire);;) {
@@ -181,7 +181,7 @@ int Journal::flush_all(bool durable) {
             ::nanosleep(&pause, nullptr);
         }
     }
-    return write_range(std::min(frontier_, target), durable);
+    return write_range(std::min(frontier_, target), how);
 }
 
 // ---------------------------------------------------------------- writing
@@ -191,11 +191,12 @@ constexpr std::uint64_t kPiece = std::uint64_t{2} << 20;  // a multiple of every
 }
 
 // `to` is a block boundary and published.
-int Journal::write_range(Lsn to, bool durable) {
+int Journal::write_range(Lsn to, Flush how) {
+    const bool durable = how == Flush::durable;
     while (written_raw_ < to || (durable && durable_raw_ < written_raw_)) {
         const Lsn room = active_.first_lsn + active_.data_bytes;
         if (written_raw_ == room && written_raw_ < to) {
-            const int code = rotate_segment();
+            const int code = rotate_segment(how);
             if (code < 0) {
                 return code;
             }
@@ -205,9 +206,9 @@ int Journal::write_range(Lsn to, bool durable) {
         if (!durable && upto - written_raw_ > kPiece) {
             upto = written_raw_ + kPiece;  // appenders get their room back piece by piece
         }
-        // A full segment is durable before its successor gets a name: then a hole in a segment
-        // that has a successor can only be damage.
-        const bool sync_now = durable || (upto == room && !planted(Bug::rotate_before_sync));
+        // A full segment is durable before its successor gets a name, see rotate.cpp.
+        const bool sync_now = durable || (upto == room && how != Flush::behind &&
+                                          !planted(Bug::rotate_before_sync));
         const bool dsync = sync_now && direct_ && !dirty_;
         const std::int64_t begin = sync_now ? now_ns() : 0;
         const std::uint64_t length = upto - written_raw_;
@@ -273,11 +274,13 @@ int Journal::sync_segment(Lsn to) {
 void Journal::publish_progress() {
     Lsn durable = durable_.load(std::memory_order_relaxed);
     Lsn written = written_.load(std::memory_order_relaxed);
+    // Followers find bytes by the name of their segment.
+    const Lsn named = handover_.pending() ? active_.first_lsn : written_raw_;
     for (const Crossing &crossing : crossings_) {
         if (crossing.room_end <= durable_raw_) {
             durable = std::max(durable, crossing.group_end);
         }
-        if (crossing.room_end <= written_raw_) {
+        if (crossing.room_end <= named) {
             written = std::max(written, crossing.group_end);
         }
     }
@@ -288,7 +291,7 @@ void Journal::publish_progress() {
     if (durable_raw_ >= group_end_) {
         durable = std::max(durable, group_end_);
     }
-    if (written_raw_ >= group_end_) {
+    if (named >= group_end_) {
         written = std::max(written, group_end_);
     }
     const bool advanced = durable > durable_.load(std::memory_order_relaxed);
@@ -328,72 +331,7 @@ void Journal::publish_progress() {
     }
 }
 
-// ------------------------------------------------------------------ segments
-
-int Journal::rotate_segment() {
-    const Lsn edge = active_.first_lsn + active_.data_bytes;
-    Lsn open_group = 0;
-    for (const Crossing &crossing : crossings_) {
-        if (crossing.room_end == edge && crossing.group_end < edge) {
-            open_group = crossing.group_end;
-        }
-    }
-    {
-        const std::lock_guard lock(segments_mutex_);
-        Live &last = live_segments_.back();
-        last.sealed = true;
-        last.end = edge;
-    }
-    const int code = start_segment(edge, open_group);
-    if (code < 0) {
-        return fail("starting a segment", code, durable_raw_, written_raw_);
-    }
-    counters_.rotations.fetch_add(1, std::memory_order_relaxed);
-    announce_sealed();
-    return 0;
-}
-
-int Journal::start_segment(Lsn first, Lsn open_group) {
-    std::uint64_t spare = 0;
-    SegmentHeader header{};
-    {
-        const std::lock_guard lock(segments_mutex_);
-        if (spares_.empty()) {
-            return -ENOSPC;  // appends are admitted only up to the spares there are
-        }
-        spare = spares_.back();
-        spares_.pop_back();
-        header.uuid = uuid_;
-        header.epoch = epoch_;
-        header.first_lsn = first;
-        header.data_bytes = data_bytes_;
-        header.block_bytes = options_.block_bytes;
-        header.open_group_lsn = open_group;
-        header.number = slot_.last_number + 1;
-        if (!live_segments_.empty()) {
-            const SegmentHeader &before = live_segments_.back().header;
-            header.number = before.number + 1;
-            header.prev_number = before.number;
-            header.prev_last_lsn = first;
-            header.prev_epoch = before.epoch;
-            header.prev_crc = before.crc;
-        }
-    }
-    Fd fd;
-    std::uint32_t crc = 0;
-    const int code = store_.activate(spare, header, direct_, fd, crc);
-    if (code < 0) {
-        return code;
-    }
-    header.crc = crc;
-    active_ = header;
-    active_fd_ = std::move(fd);
-    const std::lock_guard lock(segments_mutex_);
-    live_segments_.push_back(
-        {header, segment_name(first, header.number), first + data_bytes_, false});
-    update_limits();
-    return 0;
-}
+// ------------------------------------------------------------------- failing
 
 int Journal::fail(const char *step, int code, Lsn lo, Lsn hi) {
     int none = 0;

@@ -160,6 +160,7 @@ public:
     // of the parent may have held any of the locks.
     void close_in_child() {
         active_fd_.reset();
+        handover_.last.reset();
         store_.close_all();
     }
 
@@ -243,6 +244,27 @@ private:
     struct Crossing {  // what the walker saw when it stepped over a segment's end
         Lsn room_end, group_end;
     };
+    // From a full segment to its successor, see rotate.cpp. begin_successor() fills it in, carry_out()
+    // runs once, on a lent thread or on the leader's; everything else is the leader's.
+    struct Handover final : Task {
+        static constexpr std::uint32_t kNone = 0, kReady = 1, kTaken = 2, kDone = 3;
+
+        Journal *journal = nullptr;
+        Fd last;                   // the full one, none at a start
+        bool last_dirty = false;   // written without a sync since
+        int next = -1;             // descriptor of the successor, owned by active_fd_
+        std::uint64_t spare = 0;   // what the successor still is
+        SegmentHeader header{};    // of the successor; its crc is known once it is written
+        const char *step = "";
+        int code = 0;
+        std::atomic<std::uint32_t> state{kNone};  // futex word
+        std::atomic<bool> lent{false};  // with the runner, which will call run() sooner or later
+
+        bool pending() const { return state.load(std::memory_order_relaxed) != kNone; }
+        bool carry_out();
+        void perform();
+        void run() override;
+    };
     struct Piece {  // of a record: where its next frame goes
         Lsn pad_from, start;
         std::uint64_t length;
@@ -274,18 +296,26 @@ private:
     int append_group(const iovec *records, std::size_t count, bool one_record, unsigned flags,
                      Lsn *ret_last, Lsn *ret_each);
     void write_behind(Lsn end);
-    // flush.cpp: all with the baton
+    enum class Flush {
+        written,  // given to the kernel
+        durable,
+        behind,  // given to the kernel while another thread changes segments
+    };
+    // flush.cpp and rotate.cpp: all with the baton
     bool try_baton();
     void take_baton();
     void drop_baton();
     void walk();
-    int flush(bool durable);
-    int flush_all(bool durable);
-    int write_range(Lsn to, bool durable);
-    int write_blocks(std::uint64_t least);
+    int flush(Flush how);
+    int flush_all(Flush how);
+    int write_range(Lsn to, Flush how);
+    int write_blocks(std::uint64_t least, Flush how);
     int sync_segment(Lsn to);
-    int rotate_segment();
+    int rotate_segment(Flush how);
     int start_segment(Lsn first, Lsn open_group);
+    int begin_successor(Lsn first, Lsn open_group);
+    int end_handover();
+    void settle();
     void publish_progress();
     int fail(const char *step, int code, Lsn lo, Lsn hi);
     bool ticket_at(Lsn start);
@@ -384,6 +414,7 @@ private:
     std::deque<Crossing> crossings_;
     Fd active_fd_;
     SegmentHeader active_{};
+    Handover handover_;
 
     std::mutex segments_mutex_;
     std::deque<Live> live_segments_;

@@ -373,12 +373,13 @@ int Journal::close() {
     abandon_tickets();
     tail_.fetch_or(kBlocked, std::memory_order_acq_rel);
     take_baton();
-    int code = flush(true);
+    int code = flush(Flush::durable);
     drop_baton();
     complete_async();
     for (;;) {
         // Lent threads must have left before the object goes.
-        bool busy = behind_scheduled_.load(std::memory_order_acquire);
+        bool busy = behind_scheduled_.load(std::memory_order_acquire) ||
+                    handover_.lent.load(std::memory_order_acquire);
         {
             const std::lock_guard lock(async_mutex_);
             busy = busy || async_running_;

@@ -307,7 +307,7 @@ int Journal::quiesce(Lsn *tail) {
         tail_.fetch_or(kBlocked, std::memory_order_acq_rel);
     }
     take_baton();
-    int code = flush(true);
+    int code = flush(Flush::durable);
     *tail = lsn_of(tail_.load(std::memory_order_acquire));
     if (code == 0 && (durable_raw_ != *tail || poison_.load() != 0)) {
         code = poison_.load() != 0 ? kPoisoned : -EIO;

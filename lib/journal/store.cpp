@@ -266,33 +266,21 @@ int Store::make_spare(std::uint64_t id, std::uint64_t file_bytes, Fill fill) {
     return code;
 }
 
-int Store::activate(std::uint64_t spare_id, const SegmentHeader &header, bool direct, Fd &ret,
-                    std::uint32_t &header_crc) {
+int Store::activate(std::uint64_t spare_id, int fd, SegmentHeader &header) {
     const std::string from = spare_name(spare_id);
     const std::string to = segment_name(header.first_lsn, header.number);
-    Fd fd(sys_, sys_.open(dir_.get(), from.c_str(), O_RDWR | (direct ? O_DIRECT : 0), 0));
-    if (!fd) {
-        return fd.get();
-    }
     AlignedBuffer block(kHeaderBlock);
     encode_segment_header(header, block.data());
-    std::memcpy(&header_crc, block.data() + offsetof(SegmentHeader, crc), sizeof header_crc);
+    std::memcpy(&header.crc, block.data() + offsetof(SegmentHeader, crc), sizeof header.crc);
     std::size_t done = 0;
-    int code = write_fully(sys_, fd.get(), block.data(), kHeaderBlock, 0, 0, done);
+    int code = write_fully(sys_, fd, block.data(), kHeaderBlock, 0, 0, done);
     if (code == 0 && !planted(Bug::no_header_sync)) {
-        code = sys_.fdatasync(fd.get());
+        code = sys_.fdatasync(fd);
     }
     if (code == 0) {
         code = sys_.rename(dir_.get(), from.c_str(), dir_.get(), to.c_str());
     }
-    if (code == 0 && !planted(Bug::no_directory_sync)) {
-        code = sync_dir();
-    }
-    if (code < 0) {
-        return code;
-    }
-    ret = std::move(fd);
-    return 0;
+    return code == 0 && !planted(Bug::no_directory_sync) ? sync_dir() : code;
 }
 
 int Store::cut_file(const std::string &name, std::uint64_t bytes) {

@@ -7,6 +7,8 @@
 // their locks covers it.
 #pragma once
 
+#include <fcntl.h>
+
 #include <memory>
 #include <string>
 #include <vector>
@@ -101,8 +103,11 @@ public:
     // is counted as one; the header block is written and durable before the segment gets its name.
     // So: a segment file with a bad header is damage, never a torn creation.
     int make_spare(std::uint64_t id, std::uint64_t file_bytes, Fill fill);
-    int activate(std::uint64_t spare_id, const SegmentHeader &header, bool direct, Fd &ret,
-                 std::uint32_t &header_crc);
+    int open_spare(std::uint64_t id, bool direct, Fd &ret) {
+        return open_segment(spare_name(id), O_RDWR | (direct ? O_DIRECT : 0), ret);
+    }
+    // Writes the header (its crc is filled in) into an open spare and gives it its name; durable.
+    int activate(std::uint64_t spare_id, int fd, SegmentHeader &header);
     // Opens for writing without O_DIRECT, cuts to `bytes`, makes that durable.
     int cut_file(const std::string &name, std::uint64_t bytes);
     // Copies [from, to) of a segment file into a new file, durable with its name.

@@ -23,6 +23,7 @@ Options PowerLoss::options() {
     options.block_bytes = random_.chance(70) ? 512 : 4096;
     options.strict = random_.chance(10);
     options.spare_segments = static_cast<std::uint32_t>(random_.below(3));
+    options.runner = random_.chance(40) ? &runner_ : nullptr;
     options.prealloc = random_.chance(80) ? Prealloc::recycle : Prealloc::extent;
     return options;
 }
@@ -177,8 +178,20 @@ void PowerLoss::examine_point() {
 
 void PowerLoss::append(Journal &journal) {
     static constexpr std::size_t kLengths[] = {8, 20, 100, 300, 472, 473, 900, 2500, 7000};
-    const std::size_t length =
-        random_.chance(90) ? kLengths[random_.below(7)] : kLengths[random_.below(9)];
+    append(journal, random_.chance(90) ? kLengths[random_.below(7)] : kLengths[random_.below(9)]);
+}
+
+// More than half the log buffer without a sync: written behind the appends, over segments whose
+// successors have no name yet when they are written to.
+void PowerLoss::burst(Journal &journal) {
+    for (std::size_t done = 0; done < options_.buffer_bytes;) {
+        const std::size_t length = 3000 + random_.below(4000);
+        append(journal, length);
+        done += length;
+    }
+}
+
+void PowerLoss::append(Journal &journal, std::size_t length) {
     const std::string text = record(next_id_, length);
     history_.entries.push_back({next_id_++, length, next_group_++, 0});
     Lsn lsn = 0;
@@ -238,8 +251,10 @@ void PowerLoss::script() {
     for (int step = 0; step < 40 && ok(); ++step) {
         const std::uint64_t dice = random_.below(100);
         auto &entries = history_.entries;
-        if (dice < 40) {
+        if (dice < 38) {
             append(*journal);
+        } else if (dice < 40) {
+            burst(*journal);
         } else if (dice < 50) {
             batch(*journal);
         } else if (dice < 80) {

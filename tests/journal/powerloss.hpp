@@ -50,12 +50,15 @@ private:
                  std::string &why) const;
     void fail(const std::string &text);
     void append(Journal &journal);
+    void append(Journal &journal, std::size_t length);
+    void burst(Journal &journal);
     void batch(Journal &journal);
     void acknowledge(const Journal &journal);
     Options options();
 
     std::uint64_t seed_;
     sim::Random random_;
+    LateRunner runner_;
     std::unique_ptr<sim::Disk> disk_;
     Options options_;
     History history_;

@@ -146,4 +146,27 @@ private:
     std::vector<std::thread> threads_;
 };
 
+// Lends the calling thread. What is lent meanwhile comes after it, so that a leader who lends work and
+// needs its outcome finds it not begun: the latest moment that any scheduling could give.
+class LateRunner final : public Runner {
+public:
+    void run(Task *task) override {
+        if (busy_) {
+            later_.push_back(task);
+            return;
+        }
+        busy_ = true;
+        task->run();
+        for (std::size_t i = 0; i < later_.size(); ++i) {
+            later_[i]->run();
+        }
+        later_.clear();
+        busy_ = false;
+    }
+
+private:
+    bool busy_ = false;
+    std::vector<Task *> later_;
+};
+
 }  // namespace journal_test

@@ -62,6 +62,34 @@ void script(sim::Disk &disk, const Options &options, Promise &promise) {
     }
 }
 
+// More than a log buffer of appends and one sync: what is written behind them changes segments while
+// frames go into the successor.
+void burst(sim::Disk &disk, const Options &options, Promise &promise) {
+    auto journal = open_journal("/j", options, nullptr, nullptr, disk);
+    if (!journal) {
+        return;
+    }
+    promise.opened = true;
+    Lsn lsn = 0;
+    bool good = true;
+    for (int i = 0; good && i < 26; ++i) {
+        promise.tried.push_back(record(promise.tried.size(), 3000));
+        good = journal->append(promise.tried.back().data(), 3000, 0, &lsn) == 0;
+        if (!good) {
+            promise.tried.pop_back();
+        }
+    }
+    if (good && journal->sync(lsn, 2'000'000'000) == 0) {
+        promise.acked = promise.tried.size();
+    }
+    const bool poisoned = journal->stat().poisoned;
+    if (poisoned) {
+        REQUIRE(journal->append("x", 1, 0, nullptr) == kPoisoned);
+    }
+    const int closed = journal->close();
+    REQUIRE((!poisoned || closed == kPoisoned));
+}
+
 void judge(sim::Disk &disk, const Options &options, const Promise &promise) {
     RecoveryReport report;
     int code = 0;
@@ -81,6 +109,31 @@ void judge(sim::Disk &disk, const Options &options, const Promise &promise) {
     REQUIRE(journal->close() == 0);
     REQUIRE(disk.open_files() == 0);
 }
+
+// The real system, watched: writes of frames into what is still a spare, and what the journal says is
+// written when a segment gets its name.
+class Watcher final : public Syscalls {
+public:
+    const Journal *journal = nullptr;
+    int before_name = 0;
+    int renames = 0;
+    int told_early = 0;
+    ssize_t pwrite(int fd, const void *buffer, std::size_t length, std::uint64_t offset,
+                   int rwf) override {
+        const auto path = std::filesystem::read_symlink("/proc/self/fd/" + std::to_string(fd));
+        before_name += path.filename().string().starts_with("spare-") && offset >= kHeaderBlock;
+        return Syscalls::pwrite(fd, buffer, length, offset, rwf);
+    }
+    int rename(int from_dir, const char *from, int to_dir, const char *to) override {
+        Lsn first = 0;
+        std::uint64_t number = 0;
+        if (journal != nullptr && parse_segment_name(to, first, number)) {
+            ++renames;
+            told_early += journal->written() > first;
+        }
+        return Syscalls::rename(from_dir, from, to_dir, to);
+    }
+};
 
 // The real system, of which the n-th durable operation fails.
 class FailsOnce final : public Syscalls {
@@ -177,6 +230,60 @@ TEST_CASE("R12: error sweep over every call, errno, once and for ever", "[journa
         }
     }
     REQUIRE(runs > 9000);
+}
+
+TEST_CASE("R12: the sweep over a handover to the next segment that is still under way",
+          "[journal][faults]") {
+    sim::Random random(4);
+    for (const IoMode mode : {IoMode::buffered, IoMode::direct}) {
+        LateRunner runner;
+        Options options = small(8192, mode);
+        options.append_timeout_ns = 1'000'000'000;
+        options.runner = &runner;
+        sim::Disk clean;
+        Promise whole;
+        burst(clean, options, whole);
+        REQUIRE(whole.acked == 26);
+        const std::uint64_t calls = clean.calls();
+        REQUIRE(calls > 100);
+        for (const int code : {-EIO, -ENOSPC, -EINTR, -ENOMEM}) {
+            for (const bool persistent : {false, true}) {
+                for (std::uint64_t k = 0; k < calls; ++k) {
+                    sim::Disk disk;
+                    disk.set_fault({k, code, persistent, 0});
+                    Promise promise;
+                    burst(disk, options, promise);
+                    disk.set_fault({});
+                    auto dark = disk.crash(sim::Loss::all, random);
+                    judge(disk, options, promise);
+                    judge(*dark, options, promise);
+                }
+            }
+        }
+    }
+}
+
+TEST_CASE("behind the appends a segment is written to before it has its name, and followers are told after",
+          "[journal][faults]") {
+    Scratch dir;
+    Watcher sys;
+    LateRunner runner;
+    Options options = small(8192);
+    options.runner = &runner;
+    auto journal = open_journal(dir / "j", options, nullptr, nullptr, sys);
+    REQUIRE(journal);
+    sys.journal = journal.get();
+    Lsn lsn = 0;
+    for (std::uint64_t i = 0; i < 26; ++i) {
+        const std::string text = record(i, 3000);
+        REQUIRE(journal->append(text.data(), text.size(), 0, &lsn) == 0);
+    }
+    REQUIRE(journal->sync(lsn, -1) == 0);
+    REQUIRE(sys.renames > 4);
+    REQUIRE(sys.before_name > 2);
+    REQUIRE(sys.told_early == 0);
+    REQUIRE(journal->close() == 0);
+    REQUIRE(read_all(dir / "j").records.size() == 26);
 }
 
 TEST_CASE("R13: an error of the watermark in strict mode is a failed commit", "[journal][faults]") {
