@@ -18,6 +18,12 @@ inline std::uint64_t number_from(const char *variable, std::uint64_t otherwise) 
     return text != nullptr ? std::strtoull(text, nullptr, 10) : otherwise;
 }
 
+// FSYS_SWEEP_STEP: tests that go through every byte, bit or call take each n-th only, for builds in
+// which that is slow.
+inline std::size_t sweep_step() {
+    return std::max<std::size_t>(number_from("FSYS_SWEEP_STEP", 1), 1);
+}
+
 class PowerLoss {
 public:
     explicit PowerLoss(std::uint64_t seed) : seed_(seed), random_(seed) {}
