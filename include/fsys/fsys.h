@@ -351,13 +351,33 @@ FSYS_API int fsys_submit(fsys *handle, const fsys_request *requests, uint32_t co
 
 /**
  * Asks for an op to be ended. The op's own completion tells the outcome: -ECANCELED, or its result
- * when it could not be recalled (block IO that the device has cannot). Any thread.
+ * when it could not be recalled (block IO that the device has cannot). Of a journal, ops that wait can
+ * be cancelled too: see fsys_journal_submit_sync(). Any thread.
  *
  * @retval 0 the request was made
  * @retval -EALREADY  a thread is executing it in a plain syscall, or it has completed
  * @return FSYS_E_STALE, FSYS_E_CLOSED, FSYS_E_FORKED
  */
 FSYS_API int fsys_cancel(fsys *handle, fsys_op op) FSYS_NOEXCEPT;
+
+/**
+ * Asks for ops without a token to be ended: all those of the handle's completion queue that were
+ * submitted with this `user_data` and have not completed. Each still gives its completion, as after
+ * fsys_cancel(), and its buffer is in use until that was taken. Ops with a token are left alone, and
+ * so is what is submitted with the same `user_data` after the call began.
+ *
+ * What io_uring_prep_cancel64(3) with IORING_ASYNC_CANCEL_ALL is to a ring, with the backends and
+ * ops of this library. It looks at every op slot that was ever used, a nanosecond or so for each: no
+ * other call pays for it. Any thread.
+ *
+ * @return how many were asked to end (1 or more). Ops linked behind one of them end with it, and may
+ *         or may not be counted.
+ * @retval -ENOENT  none: not submitted, or completed (and perhaps not yet taken)
+ * @retval -EALREADY  there were some, but threads are executing all of them in plain syscalls, or
+ *         they completed just now
+ * @return FSYS_E_CLOSED, FSYS_E_FORKED
+ */
+FSYS_API int fsys_cancel_queued(fsys *handle, uint64_t user_data) FSYS_NOEXCEPT;
 
 /** @} */
 

@@ -254,8 +254,9 @@ FSYS_API int fsys_journal_commit(fsys_journal *journal, const void *data, size_t
  * Asks for everything through `lsn` to become durable, as an op of the engine: its completion has
  * the results of fsys_journal_sync() (0, ::FSYS_E_POISONED, ::FSYS_E_UNKNOWN) and is taken with
  * fsys_wait() and its kin, or, when `ret_op` is NULL, with fsys_reap() and the event descriptor.
- * Such syncs share flushes with each other and with blocking ones. They cannot be cancelled. Any
- * thread. On a caller-driven handle the driver thread leads the flush, inside fsys_poll() or a wait,
+ * Such syncs share flushes with each other and with blocking ones. fsys_cancel() and
+ * fsys_cancel_queued() end one that waits, with -ECANCELED: nobody is told any more, but what was
+ * appended stays, and becomes durable with what others ask for. Any thread. On a caller-driven handle the driver thread leads the flush, inside fsys_poll() or a wait,
  * which then takes as long as the disk does.
  *
  * @retval 0 accepted: exactly one completion will come
@@ -354,11 +355,12 @@ FSYS_API int fsys_journal_segments(fsys_journal *journal, fsys_journal_segment *
  * fsys_journal_submit_sync()). It completes with the number of the oldest segment that is sealed and
  * numbered above `after`, at once or as soon as there is one. Who ships files begins with 0 and asks
  * again with each number that came: none is missed, however late it asks, but for those that were
- * trimmed meanwhile. It cannot be cancelled; closing the journal ends it. Any thread.
+ * trimmed meanwhile. Cancelling it (fsys_cancel(), fsys_cancel_queued()) ends it, and so does closing
+ * the journal. Any thread.
  *
  * Results of the completion: the number (positive); ::FSYS_E_STALE: a truncation withdrew segment
  * `after` or cut it short, list the segments anew; ::FSYS_E_POISONED: the journal failed, none will
- * be sealed; -ECANCELED: the journal was closed.
+ * be sealed; -ECANCELED: it was cancelled, or the journal closed.
  *
  * @param after  0, or the number of a segment that was sealed
  * @retval 0 accepted: exactly one completion will come

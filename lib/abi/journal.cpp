@@ -154,7 +154,7 @@ int with_journal(fsys_journal *handle, F &&body) noexcept {
     });
 }
 
-// Runs `body(journal, slot, sink)` with an op slot that the sink will end, if it returns 0.
+// Runs `body(journal, op, sink)` with an op that the sink will end, if it returns 0.
 template <class F>
 int submit(fsys_journal *handle, std::uint64_t user_data, fsys_op *ret_op, F &&body) noexcept {
     return guarded([&]() -> int {
@@ -171,7 +171,7 @@ int submit(fsys_journal *handle, std::uint64_t user_data, fsys_op *ret_op, F &&b
         }
         // Until it is accepted nobody but this call knows the slot.
         try {
-            code = body(*call.object().journal, slot, call.engine_call().objects().sink());
+            code = body(*call.object().journal, op, call.engine_call().objects().sink());
         } catch (...) {
             engine.drop_external(slot);
             throw;
@@ -370,8 +370,8 @@ int fsys_journal_write_out(fsys_journal *journal) noexcept {
 int fsys_journal_submit_sync(fsys_journal *journal, uint64_t lsn, uint64_t user_data,
                              fsys_op *ret_op) noexcept {
     return submit(journal, user_data, ret_op,
-                  [&](journal::Journal &j, std::uint32_t slot, journal::CompletionSink *sink) {
-                      return j.submit_sync(lsn, slot, sink);
+                  [&](journal::Journal &j, fsys_op op, journal::CompletionSink *sink) {
+                      return j.submit_sync(lsn, op, sink);
                   });
 }
 
@@ -379,22 +379,22 @@ int fsys_journal_submit_commit(fsys_journal *journal, const void *data, size_t l
                                uint32_t flags, uint64_t user_data, uint64_t *ret_lsn,
                                fsys_op *ret_op) noexcept {
     return submit(journal, user_data, ret_op,
-                  [&](journal::Journal &j, std::uint32_t slot, journal::CompletionSink *sink) {
+                  [&](journal::Journal &j, fsys_op op, journal::CompletionSink *sink) {
                       if ((flags & ~kAppendFlags) != 0) {
                           return FSYS_E_BAD_FLAG;
                       }
                       const fsys_iovec piece{const_cast<void *>(data), length};
                       const int code = check_pieces(&piece, 1);
                       return code != 0 ? code
-                                       : j.submit_commit(data, length, flags, slot, sink, ret_lsn);
+                                       : j.submit_commit(data, length, flags, op, sink, ret_lsn);
                   });
 }
 
 int fsys_journal_submit_sealed(fsys_journal *journal, uint64_t after, uint64_t user_data,
                                fsys_op *ret_op) noexcept {
     return submit(journal, user_data, ret_op,
-                  [&](journal::Journal &j, std::uint32_t slot, journal::CompletionSink *sink) {
-                      return j.submit_sealed(after, slot, sink);
+                  [&](journal::Journal &j, fsys_op op, journal::CompletionSink *sink) {
+                      return j.submit_sealed(after, op, sink);
                   });
 }
 

@@ -17,16 +17,14 @@ namespace libfsys {
 namespace {
 
 std::uint32_t slot_of(const journal::Completion &completion) {
-    return static_cast<std::uint32_t>(completion.cookie);
+    return Engine::slot_of(completion.cookie);
 }
 
 }  // namespace
 
 ObjectTable::ObjectTable(Engine &engine, std::uint64_t seed)
     : engine_(engine), seed_(seed & 0x3fffffff), runner_(engine), sink_(engine) {
-    if (engine.config.caller_driven) {
-        engine.external = this;
-    }
+    engine.external = this;
 }
 
 Object *ObjectTable::allocate() {
@@ -162,6 +160,26 @@ void ObjectTable::close_in_child() {
     }
 }
 
+template <class F>
+bool ObjectTable::any_journal(F &&each) {
+    bool found = false;
+    for (auto &place : places_) {
+        Object *object = place.load(std::memory_order_acquire);
+        if (object == nullptr || found) {
+            break;  // places are filled in order and never emptied
+        }
+        const unsigned shard = current_shard();
+        object->users.add(shard, 1);
+        found = object->is_open() && object->kind == kKindJournal && each(*object->journal);
+        object->users.add(shard, -1);
+    }
+    return found;
+}
+
+bool ObjectTable::revoke(fsys_op op) {
+    return any_journal([op](journal::Journal &journal) { return journal.revoke(op); });
+}
+
 int ObjectTable::drive() {
     // Cleared before the look: who is accepted after it sets it again.
     if (!driven_.exchange(false, std::memory_order_seq_cst)) {
@@ -169,20 +187,13 @@ int ObjectTable::drive() {
     }
     int ended = 0;
     bool left = false;
-    for (auto &place : places_) {
-        Object *object = place.load(std::memory_order_acquire);
-        if (object == nullptr) {
-            break;  // places are filled in order and never emptied
+    any_journal([&](journal::Journal &journal) {
+        if (journal.async_pending()) {
+            ended += journal.drive();
+            left = journal.async_pending() || left;
         }
-        const unsigned shard = current_shard();
-        object->users.add(shard, 1);
-        if (object->is_open() && object->kind == kKindJournal &&
-            object->journal->async_pending()) {
-            ended += object->journal->drive();
-            left = object->journal->async_pending() || left;
-        }
-        object->users.add(shard, -1);
-    }
+        return false;
+    });
     if (left) {
         driven_.store(true, std::memory_order_seq_cst);
     }
@@ -203,13 +214,16 @@ void ObjectTable::OpSink::complete(const journal::Completion *group, std::size_t
     for (std::size_t i = 0; i < std::min(count, kAhead); ++i) {
         fetch(i);
     }
-    Publisher out(engine_);
-    for (std::size_t i = 0; i < count; ++i) {
-        if (i + kAhead < count) {
-            fetch(i + kAhead);
+    {
+        Publisher out(engine_);
+        for (std::size_t i = 0; i < count; ++i) {
+            if (i + kAhead < count) {
+                fetch(i + kAhead);
+            }
+            engine_.end_external(slot_of(group[i]), group[i].result, FSYS_LANE_POOL, out);
         }
-        engine_.end_external(slot_of(group[i]), group[i].result, FSYS_LANE_POOL, out);
     }
+    engine_.tell_driver();
 }
 
 }  // namespace libfsys

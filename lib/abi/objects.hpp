@@ -92,7 +92,7 @@ private:
     private:
         Engine &engine_;
     };
-    // Ends the ops in the slots `cookie`.
+    // Ends the ops whose tokens are `cookie`.
     class OpSink final : public journal::CompletionSink {
     public:
         explicit OpSink(Engine &engine) : engine_(engine) {}
@@ -105,6 +105,10 @@ private:
     int close(Object &object, std::uint64_t generation, std::int64_t deadline_ns);
     int drive() override;
     bool waiting() const override { return driven_.load(std::memory_order_relaxed); }
+    bool revoke(fsys_op op) override;
+    // Runs `each(journal)` on those that are open, as a user of theirs, until it returns true.
+    template <class F>
+    bool any_journal(F &&each);
 
     Engine &engine_;
     const std::uint64_t seed_;

@@ -190,3 +190,10 @@ int fsys_cancel(fsys *handle, fsys_op op) noexcept {
         return call.code() != 0 ? call.code() : call.engine().cancel(op);
     });
 }
+
+int fsys_cancel_queued(fsys *handle, uint64_t user_data) noexcept {
+    return guarded([&]() -> int {
+        const Call call(handle);
+        return call.code() != 0 ? call.code() : call.engine().cancel_queued(user_data);
+    });
+}

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //
-// Cancelling: what has not started ends here; what the driver has is asked for; what a thread
-// executes in a system call cannot be recalled. Any thread.
+// Cancelling: what has not started ends here; what the driver has is asked for; what somebody outside
+// has (the journal) is asked back; what a thread executes in a system call cannot be recalled. Any
+// thread.
 
 #include <cerrno>
 
@@ -35,6 +36,15 @@ bool Engine::cancel_op(std::uint32_t index, std::uint64_t word, Publisher &out) 
             }
             break;
         case OpState::kClaimed:
+            if ((word & op_word::kExternal) != 0) {
+                // By its token, which no other op will ever have: the slot may be reused by now.
+                if (external == nullptr || !external->revoke(token(op, word))) {
+                    return false;
+                }
+                complete(op, OpState::kClaimed, {-ECANCELED, 0, FSYS_STEP_QUEUE}, FSYS_LANE_NONE,
+                         out);
+                return true;
+            }
             if ((word & op_word::kPolled) == 0) {
                 return false;
             }
@@ -63,12 +73,39 @@ int Engine::cancel(fsys_op issued) {
         state == OpState::kFree || state == OpState::kTaken || state == OpState::kGone) {
         return FSYS_E_STALE;
     }
-    Publisher out(*this);
-    if (!cancel_op(ops.index(*op), word, out)) {
-        return -EALREADY;
+    {
+        Publisher out(*this);
+        if (!cancel_op(ops.index(*op), word, out)) {
+            return -EALREADY;
+        }
     }
     stats.add(Count::kCancels);
+    tell_driver();
     return 0;
+}
+
+int Engine::cancel_queued(std::uint64_t user_data) {
+    int asked = 0;
+    int late = 0;
+    {
+        Publisher out(*this);
+        each_op([&](std::uint32_t index, std::uint64_t word) {
+            // The look at the word acquires, so what is read here is this generation's user_data or
+            // that of a later op in the slot. Then the word has moved on, and everything that
+            // cancel_op does with the old one fails.
+            if ((word & op_word::kQueueBound) == 0 || !op_word::is_pending(word) ||
+                ops[index].user_data.load(std::memory_order_relaxed) != user_data) {
+                return;
+            }
+            (cancel_op(index, word, out) ? asked : late) += 1;
+        });
+    }
+    if (asked == 0) {
+        return late == 0 ? -ENOENT : -EALREADY;
+    }
+    stats.add(Count::kCancels, static_cast<std::uint64_t>(asked));
+    tell_driver();
+    return asked;
 }
 
 }  // namespace libfsys

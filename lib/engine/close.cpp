@@ -15,11 +15,6 @@ namespace {
 
 constexpr std::int64_t kAfterCancelNs = 1'000'000'000;
 
-bool is_pending(std::uint64_t word) {
-    const OpState state = op_word::state(word);
-    return state >= OpState::kHeld && state <= OpState::kInflight;
-}
-
 // Sleeps a little longer at each call: closing is rare, and has no event of its own to wait for.
 class Backoff {
 public:
@@ -85,7 +80,7 @@ int Engine::close_file(Target &target, std::uint64_t generation) {
         each_op([&](std::uint32_t index, std::uint64_t op) {
             // A slot that is reused between the two reads has a new generation, which cancel_op's
             // compare-and-swap notices.
-            if (is_pending(op) &&
+            if (op_word::is_pending(op) &&
                 ops[index].target.load(std::memory_order_relaxed) == &target) {
                 cancel_op(index, op, out);
             }
@@ -135,7 +130,7 @@ bool Engine::shut_down(const std::function<bool()> &callers_gone) {
     });
     const auto quiet = [&] {
         bool pending = false;
-        each_op([&](std::uint32_t, std::uint64_t word) { pending |= is_pending(word); });
+        each_op([&](std::uint32_t, std::uint64_t word) { pending |= op_word::is_pending(word); });
         return !pending;
     };
     const bool dead = poisoned() != 0;
@@ -143,7 +138,7 @@ bool Engine::shut_down(const std::function<bool()> &callers_gone) {
     if (!ended && !dead) {
         Publisher out(*this);
         each_op([&](std::uint32_t index, std::uint64_t word) {
-            if (is_pending(word)) {
+            if (op_word::is_pending(word)) {
                 cancel_op(index, word, out);
             }
         });

@@ -155,9 +155,15 @@ void Driver::wake() {
     }
 }
 
+void Driver::nudge() {
+    // Set first: turn() looks at it after it has said that it parks, as at the list.
+    nudged_.store(true, std::memory_order_seq_cst);
+    engine_.ring_bell();
+}
+
 bool Driver::idle() {
     return engine_.list.empty() && controls_pending_.load(std::memory_order_seq_cst) == 0 &&
-           !stopping_.load(std::memory_order_seq_cst);
+           !nudged_.load(std::memory_order_seq_cst) && !stopping_.load(std::memory_order_seq_cst);
 }
 
 // Takes the submission list and appends it to the backlog, oldest first.
@@ -338,6 +344,10 @@ int Driver::turn(std::int64_t wait_ns) {
     const bool caller_driven = engine_.config.caller_driven;
     if (caller_driven) {
         engine_.bell.run();
+        // The caller of this turn may have looked before what it is told of was there.
+        if (nudged_.load(std::memory_order_relaxed) && nudged_.exchange(false)) {
+            wait_ns = 0;
+        }
         if (has_event_fd()) {
             // Before the list is taken, so that a later write says "again". Left readable, it would
             // keep an outer loop spinning.

@@ -45,6 +45,9 @@ public:
     void unregister_file(int place);  // waits until done, or the driver is dead
     void register_arena(void *base, std::size_t size);
     void wake();
+    // Caller-driven: the turn that is under way, or the next one, does not wait. After what it is to
+    // see was published.
+    void nudge();
 
     // Ends the thread. False when it does not end in time. `detach`: requests are stuck in the
     // kernel, which makes the exit of their submitting thread wait for them; do not wait for that.
@@ -109,6 +112,7 @@ private:
     std::uint64_t controls_asked_ = 0;
     std::atomic<std::uint32_t> controls_pending_{0};
     std::atomic<std::uint32_t> controls_done_{0};
+    std::atomic<bool> nudged_{false};
     std::mutex facts_mutex_;
     AsyncFacts facts_{};
 };

@@ -17,9 +17,8 @@
 namespace libfsys {
 namespace {
 
-constexpr unsigned kIndexBits = 16;
 constexpr unsigned kHandleBits = 10;
-static_assert(kIndexBits + kHandleBits == op_word::kGenerationShift);
+static_assert(Engine::kIndexBits + kHandleBits == op_word::kGenerationShift);
 
 volatile std::uint32_t *map_alive_page() {
     const auto size = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
@@ -73,13 +72,13 @@ fsys_op Engine::token(const Op &op, std::uint64_t word) const {
 }
 
 Op *Engine::find(fsys_op issued, std::uint64_t &generation) {
-    const std::uint64_t index = issued & ((1u << kIndexBits) - 1);
+    const std::uint32_t index = slot_of(issued);
     const std::uint64_t handle = (issued >> kIndexBits) & ((1u << kHandleBits) - 1);
     if (issued == 0 || handle != config.handle_index || index >= ops.touched()) {
         return nullptr;
     }
     generation = issued >> op_word::kGenerationShift;
-    return &ops[static_cast<std::uint32_t>(index)];
+    return &ops[index];
 }
 
 std::uint64_t Engine::in_flight() {

@@ -116,12 +116,15 @@ inline int rwf_of(std::uint32_t flags) {
            ((flags & FSYS_ATOMIC) != 0 ? kRwfAtomic : 0);
 }
 
-// Ends external ops of a caller-driven handle, which has no thread but the caller's.
+// Who ends external ops.
 class ExternalWork {
 public:
-    // On the driver thread, in a turn. How many ops were ended.
+    // Of a caller-driven handle, which has no thread but the caller's: on the driver thread, in a turn.
+    // How many ops were ended.
     virtual int drive() = 0;
     virtual bool waiting() const = 0;
+    // Any thread. True: this op will not be ended from there any more, the caller must.
+    virtual bool revoke(fsys_op op) = 0;
 
 protected:
     ~ExternalWork() = default;
@@ -133,7 +136,12 @@ public:
     ~Engine();
 
     // -- engine.cpp: tokens, poison, facts
+    // generation | handle index | slot
+    static constexpr unsigned kIndexBits = 16;
     fsys_op token(const Op &op, std::uint64_t word) const;
+    static std::uint32_t slot_of(fsys_op token) {
+        return static_cast<std::uint32_t>(token & ((1u << kIndexBits) - 1));
+    }
     Op *find(fsys_op token, std::uint64_t &generation);
     void poison(int code, const char *sentence);
     void end_waiting_ops(int code);
@@ -234,6 +242,13 @@ public:
     void drive(std::int64_t wait_ns);
     // The same with the code; the driver must be running. Does waiting external work first.
     int turn(std::int64_t wait_ns);
+    // After another thread has ended ops of a caller-driven handle: the driver thread, which waits for
+    // the queue alone, must look again.
+    void tell_driver() {
+        if (config.caller_driven && !is_driver_thread()) {
+            driver.nudge();
+        }
+    }
 
     // -- external.cpp
     // Takes a slot for an op that somebody else will end, exactly once, by one of the two below.
@@ -245,6 +260,8 @@ public:
 
     // -- cancel.cpp
     int cancel(fsys_op token);
+    // All queue ops with this user_data; how many were ended or asked to end.
+    int cancel_queued(std::uint64_t user_data);
     // True when the op was ended or asked to end; false when it is too late for that.
     bool cancel_op(std::uint32_t op, std::uint64_t word, Publisher &out);
 
@@ -271,7 +288,7 @@ public:
     Ticker ticker;
     BatchRings batches;
     Driver driver;
-    ExternalWork *external = nullptr;  // set before the first op, of a caller-driven handle
+    ExternalWork *external = nullptr;  // set before the first op
     std::atomic<bool> closing{false};
     int root_fd = -1;
     // Set by lib/file: memory that fixed-buffer opcodes may use.

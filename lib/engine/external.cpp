@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //
 // Ops that the engine only accounts for: somebody outside (the journal, a replacement on a pool
-// thread) decides when they end. Such an op is CLAIMED from the start, so that no waiter, canceller or
-// lane touches it. Any thread.
+// thread) decides when they end. Such an op is CLAIMED from the start, so that no waiter or lane touches
+// it; a canceller asks whoever has it to let go of it (ExternalWork::revoke). Any thread.
 
 #include "engine/engine.hpp"
 
@@ -24,16 +24,17 @@ int Engine::begin_external(std::uint32_t opcode, std::uint32_t flags, std::uint6
     const std::uint64_t free_word = op.word.load(memory_order_relaxed);
     ret_index = index;
     ret_op = token(op, free_word);
-    op.word.store(op_word::with_state(free_word, OpState::kClaimed) |
+    op.word.store(op_word::with_state(free_word, OpState::kClaimed) | op_word::kExternal |
                       (queue_bound ? op_word::kQueueBound : 0),
                   memory_order_release);
     return 0;
 }
 
 void Engine::drop_external(std::uint32_t index) {
-    // Nobody was given its token. Flags that a poison() set meanwhile go with the plain store.
+    // Nobody was given its token, but who looked for its user_data may have its word in hand: the next
+    // op of the slot is another generation. Flags that a poison() set meanwhile go with the plain store.
     Op &op = ops[index];
-    op.word.store(op_word::same_generation(op.word.load(memory_order_relaxed), OpState::kFree),
+    op.word.store(op_word::next_generation(op.word.load(memory_order_relaxed), OpState::kFree),
                   memory_order_release);
     ops.free(index);
 }

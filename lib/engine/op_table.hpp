@@ -43,7 +43,8 @@ struct alignas(kCacheLine) Op {
 
     std::uint64_t done = 0;  // bytes transferred so far
     std::int64_t result = 0;
-    std::uint64_t user_data = 0;
+    // As `target`: cancelling by user_data looks for its ops.
+    std::atomic<std::uint64_t> user_data{0};
     std::int64_t started_ns = 0;  // 0: not a sampled op
     std::uint32_t link = kNil;    // the op that waits for this one
     std::uint32_t piece = 0;      // bytes of the transfer that the driver has under way

@@ -4,7 +4,7 @@
 // step that claims, completes or takes the op.
 //
 //   63                    26 25      18 17       8  7      6     5      4      3   0
-//   [ generation (38 bits) ][ 24 .. 18 ][ group id ][CANCEL][GROUP][WAITER][LISTED][state]
+//   [ generation (38 bits) ][ 25 .. 18 ][ group id ][CANCEL][GROUP][WAITER][LISTED][state]
 //
 //   FREE --> QUEUED --claim--> CLAIMED  --finish--> DONE --take--> TAKEN --release--> FREE
 //    |        ^  '---start---> INFLIGHT --finish--> DONE              '--release--> GONE (LISTED)
@@ -52,11 +52,15 @@ inline constexpr std::uint64_t kPolled = 1u << 21;      // in the poller's care 
 inline constexpr unsigned kLaneShift = 22;               // FSYS_LANE_* it is published to
 inline constexpr std::uint64_t kLaneMask = std::uint64_t{3} << kLaneShift;
 inline constexpr std::uint64_t kPoked = 1u << 24;  // poison() has changed the word to wake sleepers
+inline constexpr std::uint64_t kExternal = 1u << 25;  // CLAIMED for somebody outside the engine
 inline constexpr unsigned kGenerationShift = 26;
 inline constexpr std::uint64_t kGenerationMask = ~std::uint64_t{0} << kGenerationShift;
 
 constexpr std::uint64_t bits(OpState state) { return static_cast<std::uint64_t>(state); }
 constexpr OpState state(std::uint64_t word) { return static_cast<OpState>(word & kStateMask); }
+constexpr bool is_pending(std::uint64_t word) {
+    return state(word) >= OpState::kHeld && state(word) <= OpState::kInflight;
+}
 constexpr std::uint64_t generation(std::uint64_t word) { return word >> kGenerationShift; }
 constexpr std::uint32_t group(std::uint64_t word) {
     return static_cast<std::uint32_t>((word & kGroupMask) >> kGroupShift);

@@ -256,7 +256,7 @@ void fill(Op &op, const Request &r, bool queue_bound, std::int64_t started_ns) {
     op.buffer = r.buffer;
     op.offset = r.offset;
     op.done = 0;
-    op.user_data = r.user_data;
+    op.user_data.store(r.user_data, std::memory_order_relaxed);
     op.started_ns = started_ns;
     op.link = kNil;
     op.retries = 0;

@@ -27,7 +27,8 @@ bool is_live(std::uint64_t word, std::uint64_t generation) {
 
 void Engine::copy_out(Op &op, fsys_op issued, fsys_result *result) {
     if (result != nullptr) {
-        *result = fsys_result{op.user_data, issued, op.result, op.done, op.step, op.lane};
+        *result = fsys_result{op.user_data.load(std::memory_order_relaxed),
+                              issued, op.result, op.done, op.step, op.lane};
     }
 }
 

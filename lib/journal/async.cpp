@@ -108,6 +108,23 @@ int Journal::complete_async() {
     }
 }
 
+bool Journal::revoke(std::uint64_t cookie) {
+    {
+        // Who removes it from the queue ends it: here, or in complete_async().
+        const std::lock_guard lock(async_mutex_);
+        const auto begin = pending_.begin() + static_cast<std::ptrdiff_t>(pending_head_);
+        const auto at = std::find_if(begin, pending_.end(), [cookie](const Pending &pending) {
+            return pending.cookie == cookie;
+        });
+        if (at != pending_.end()) {
+            pending_.erase(at);
+            pending_count_.store(pending_.size() - pending_head_, std::memory_order_release);
+            return true;
+        }
+    }
+    return withdraw_watch(cookie);
+}
+
 void Journal::run() {
     for (;;) {
         const Lsn before = durable_.load(std::memory_order_relaxed);

@@ -190,6 +190,9 @@ public:
                       CompletionSink *sink, Lsn *ret);
     // Leads one flush for the asynchronous syncs on this thread; how many it ended.
     int drive();
+    // Takes back an asynchronous request that has not ended, a sync or one for a sealed segment. True:
+    // its sink will not be told of it any more. Cookies must be unlike each other for this.
+    bool revoke(std::uint64_t cookie);
 
     // -- bounds
     int trim(Lsn below);
@@ -335,6 +338,7 @@ private:
     template <class F>
     void end_watches(F &&result);
     void end_all_watches(int code);
+    bool withdraw_watch(std::uint64_t cookie);
     // segments.cpp
     int ensure_segments(Lsn end, bool emergency);
     int ensure_spare();

@@ -78,4 +78,10 @@ void Journal::end_all_watches(int code) {
     end_watches([&](const Watch &) -> std::int64_t { return code; });
 }
 
+bool Journal::withdraw_watch(std::uint64_t cookie) {
+    const std::lock_guard lock(watch_mutex_);
+    return std::erase_if(watches_,
+                         [cookie](const Watch &watch) { return watch.cookie == cookie; }) != 0;
+}
+
 }  // namespace libfsys::journal

@@ -219,6 +219,8 @@ static void completions(void) {
     EXPECT(fsys_try(handle, 0, &result), FSYS_E_STALE);
     EXPECT(fsys_cancel(handle, 0), FSYS_E_STALE);
     EXPECT(fsys_cancel(handle, UINT64_MAX), FSYS_E_STALE);
+    EXPECT(fsys_cancel_queued(handle, 0), -ENOENT);
+    EXPECT(fsys_cancel_queued(handle, UINT64_MAX), -ENOENT);
     EXPECT(fsys_wait_any(handle, NULL, 1, 0, &index, &result), -EINVAL);
     EXPECT(fsys_wait_any(handle, ops, 4097, 0, &index, &result), -EINVAL);
     EXPECT(fsys_wait_any(handle, ops, UINT32_MAX, 0, &index, &result), -EINVAL);

@@ -61,6 +61,7 @@ static void child(void) {
     EXPECT(fsys_submit_write(file, bytes, 1, 0, 0, 0, &op), FSYS_E_FORKED);
     EXPECT(fsys_submit_sync(file, 0, 0, 0, 0, &op), FSYS_E_FORKED);
     EXPECT(fsys_cancel(handle, token), FSYS_E_FORKED);
+    EXPECT(fsys_cancel_queued(handle, 0), FSYS_E_FORKED);
     EXPECT(fsys_wait(handle, token, FSYS_FOREVER, &result), FSYS_E_FORKED);
     EXPECT(fsys_try(handle, token, &result), FSYS_E_FORKED);
     EXPECT(fsys_wait_any(handle, &token, 1, FSYS_FOREVER, &index, &result), FSYS_E_FORKED);

@@ -33,6 +33,7 @@ static void all_calls(uintptr_t bad, int wanted) {
     EXPECT(fsys_submit(handle, &request, 1, &op), wanted);
     EXPECT(fsys_submit(handle, &request, 1, NULL), wanted);
     EXPECT(fsys_cancel(handle, token), wanted);
+    EXPECT(fsys_cancel_queued(handle, 0), wanted);
     EXPECT(fsys_wait(handle, token, 0, &result), wanted);
     EXPECT(fsys_wait(handle, token, FSYS_FOREVER, &result), wanted);
     EXPECT(fsys_try(handle, token, &result), wanted);

@@ -93,6 +93,10 @@ static void *caller(void *argument) {
         case 7:
             if (fsys_submit_sync(current, 0, 0, FSYS_SYNC_DATA, 0, &op) == 0) {
                 ALLOWED(fsys_cancel(handle, op));
+                const int asked = fsys_cancel_queued(handle, 1);
+                if (asked < 0 && asked != -ENOENT) {
+                    ALLOWED(asked);
+                }
                 uint32_t which = 0;
                 ALLOWED(fsys_wait_any(handle, &op, 1, FSYS_FOREVER, &which, &result));
             }

@@ -434,6 +434,71 @@ struct PoisonAndSleep : rl::test_suite<PoisonAndSleep, 2> {
     void after() { RL_ASSERT(futex.asleep() == 0); }
 };
 
+// cancel_queued() looks for user_data 1 while the op that has it completes, is reaped, and the slot gets
+// an op with another user_data, or first had one. Only the op that was looked for may be claimed.
+struct CancelByUserData : rl::test_suite<CancelByUserData, 2> {
+    Atomic<std::uint64_t> word;
+    Atomic<std::uint64_t> user_data;
+    rl::var<int> field;
+    int executed = 0;
+    int cancelled = 0;
+
+    void before() {
+        word.store(word_of(OpState::kFree), memory_order_relaxed);
+        user_data.store(0, memory_order_relaxed);
+        field($) = 0;
+    }
+
+    void submit(std::uint64_t value) {
+        field($) = static_cast<int>(value);
+        user_data.store(value, memory_order_relaxed);
+        word.store(op_word::with_state(word.load(memory_order_relaxed), OpState::kQueued) |
+                       op_word::kQueueBound,
+                   memory_order_release);
+    }
+
+    // By the thread that has submitted it. False: the canceller has it.
+    bool run_and_reap() {
+        const std::uint64_t seen = word.load(memory_order_relaxed);
+        if (op_word::state(seen) != OpState::kQueued ||
+            !op_word::claim(word, seen, OpState::kClaimed)) {
+            return false;
+        }
+        ++executed;
+        op_word::finish(word, OpState::kClaimed);
+        RL_ASSERT(op_word::release(word));
+        return true;
+    }
+
+    void thread(unsigned index) {
+        if (index == 0) {
+            submit(2);
+            if (!run_and_reap()) {
+                return;
+            }
+            submit(1);
+            if (run_and_reap()) {
+                submit(3);
+            }
+            return;
+        }
+        const std::uint64_t seen = word.load(memory_order_acquire);
+        if ((seen & op_word::kQueueBound) == 0 || !op_word::is_pending(seen) ||
+            user_data.load(memory_order_relaxed) != 1) {
+            return;
+        }
+        if (broken("the generation is that of the first look")
+                ? op_word::claim(word, word.load(memory_order_relaxed), OpState::kClaimed)
+                : op_word::state(seen) == OpState::kQueued &&
+                      op_word::claim(word, seen, OpState::kClaimed)) {
+            RL_ASSERT(field($) == 1);
+            ++cancelled;
+        }
+    }
+
+    void after() { RL_ASSERT(executed + cancelled == 2); }
+};
+
 const bool registered = [] {
     add<OneExecutor>("op word: one executor", {}, false, 60000);
     add<FinishAndSleep>("op word: finish and sleep", {"mark before sleeping", "compare in the kernel"},
@@ -444,6 +509,8 @@ const bool registered = [] {
     add<PoisonAndSleep>("op word: poison and sleep", {"change the word"}, true);
     add<PublishedOnce>("op word: published once", {"LISTED decides"}, true);
     add<ClaimedToBeListed>("op word: claimed to be listed", {"a claimer that lists"}, true);
+    add<CancelByUserData>("op word: cancel by user_data",
+                          {"the generation is that of the first look"}, true);
     add<HeldAndCancelled>("op word: held and cancelled", {}, false, 60000);
     return true;
 }();
