@@ -858,6 +858,7 @@ extern "C" {
         ret_ops: *mut fsys_op,
     ) -> c_int;
     pub fn fsys_cancel(handle: *mut fsys, op: fsys_op) -> c_int;
+    pub fn fsys_cancel_queued(handle: *mut fsys, user_data: u64) -> c_int;
     pub fn fsys_wait(
         handle: *mut fsys,
         op: fsys_op,

@@ -5,7 +5,7 @@
 //! as `user_data`. The table owns a reference to the op, and with it the buffer, until the
 //! completion has been taken: whatever becomes of the future, the memory outlives the kernel's use.
 //! Any thread may take completions (fsys_reap); which one does is the `Engine`'s business.
-use crate::error::{check, Result, EAGAIN};
+use crate::error::{check, Result, EAGAIN, ECANCELED};
 use fsys_sys as sys;
 use std::collections::VecDeque;
 use std::panic::{catch_unwind, AssertUnwindSafe};
@@ -28,6 +28,15 @@ pub(crate) trait Pending: Send + Sync {
 struct Entry {
     op: Arc<dyn Pending>,
     submitted: bool,
+    /// Nobody waits for it any more.
+    dropped: bool,
+}
+
+impl Entry {
+    fn is(&self, op: &Arc<dyn Pending>) -> bool {
+        // Without the vtables, of which there may be several for one type.
+        std::ptr::eq(Arc::as_ptr(&self.op).cast::<()>(), Arc::as_ptr(op).cast::<()>())
+    }
 }
 
 #[derive(Default)]
@@ -44,7 +53,7 @@ struct Table {
 
 impl Table {
     fn insert(&mut self, op: Arc<dyn Pending>) -> usize {
-        let entry = Some(Entry { op, submitted: false });
+        let entry = Some(Entry { op, submitted: false, dropped: false });
         match self.free.pop() {
             Some(key) => {
                 self.entries[key] = entry;
@@ -64,6 +73,11 @@ impl Table {
             self.submitted -= 1;
         }
         Some(entry)
+    }
+
+    /// The entry of this very op: its key may be another's by now.
+    fn find(&mut self, key: usize, op: &Arc<dyn Pending>) -> Option<&mut Entry> {
+        self.entries.get_mut(key)?.as_mut().filter(|entry| entry.is(op))
     }
 
     fn set_submitted(&mut self, key: usize, now: bool) -> Option<Arc<dyn Pending>> {
@@ -122,19 +136,21 @@ impl Core {
         lock(&self.table)
     }
 
-    /// Submits an op now, or as soon as one that is in flight has ended.
-    pub(crate) fn start(&self, op: Arc<dyn Pending>) {
+    /// Submits an op now, or as soon as one that is in flight has ended. Gives its place in the
+    /// table, which is another op's once this one has ended.
+    pub(crate) fn start(&self, op: Arc<dyn Pending>) -> usize {
         let key = {
             let mut table = self.table();
             if table.refused_with != 0 {
                 let code = table.refused_with;
                 drop(table);
-                return op.fail(code, true);
+                op.fail(code, true);
+                return usize::MAX;
             }
             let key = table.insert(op.clone());
             if table.submitted >= self.limit {
                 table.backlog.push_back(key);
-                return;
+                return key;
             }
             // Counted before the call: its completion may be taken by another thread at once.
             table.set_submitted(key, true);
@@ -143,6 +159,39 @@ impl Core {
         if self.submit(key, &*op) == Outcome::Refused {
             self.pump();
         }
+        key
+    }
+
+    /// Ends an op whose future was dropped, if it has not ended: at once while it waits its turn,
+    /// otherwise by asking the library. Its buffer stays until the completion was taken.
+    pub(crate) fn cancel(&self, key: usize, op: &Arc<dyn Pending>) {
+        // SAFETY: no memory is passed. Asked before the lock, which in a fork child may be held by a
+        // thread that is not there.
+        if unsafe { sys::fsys_try(self.raw, 0, std::ptr::null_mut()) } == sys::FSYS_E_FORKED {
+            return;
+        }
+        let mut table = self.table();
+        match table.find(key, op) {
+            None => {}
+            Some(entry) if entry.submitted => {
+                entry.dropped = true;
+                self.ask_to_end(key);
+            }
+            Some(_) => {
+                table.backlog.retain(|&waiting| waiting != key);
+                let entry = table.remove(key);
+                drop(table);
+                if entry.is_some() {
+                    op.fail(-ECANCELED, true);
+                }
+            }
+        }
+    }
+
+    /// Under the table's lock: so long `key` is no other op's.
+    fn ask_to_end(&self, key: usize) {
+        // SAFETY: no memory is passed. What it returns changes nothing: the completion will come.
+        unsafe { sys::fsys_cancel_queued(self.raw, key as u64) };
     }
 
     /// Hands an op that is counted as submitted to the library. Whoever makes `submitted` smaller,
@@ -187,8 +236,15 @@ impl Core {
                 }
             };
             if let Some((key, op)) = next {
-                if self.submit(key, &*op) == Outcome::Waiting {
-                    return;
+                match self.submit(key, &*op) {
+                    Outcome::Waiting => return,
+                    Outcome::Refused => {}
+                    // Dropped while it was on its way, where the library could not find it?
+                    Outcome::Accepted => {
+                        if self.table().find(key, &op).map_or(false, |entry| entry.dropped) {
+                            self.cancel(key, &op);
+                        }
+                    }
                 }
             }
         }

@@ -415,8 +415,7 @@ impl Journal {
     ///
     /// [`Kind::Stale`](crate::Kind::Stale): a truncation withdrew segment `after`, or it is not
     /// sealed. [`Kind::Closed`](crate::Kind::Closed): the journal was closed, which such a future does
-    /// not prevent. It cannot be recalled: a dropped one keeps its op slot until then, so keep it for
-    /// the next look rather than asking anew.
+    /// not prevent.
     pub fn submit_sealed(&self, after: u64) -> Op<Sealing> {
         self.inner.engine().start(Sealing { raw: self.inner.raw, after })
     }
@@ -620,7 +619,7 @@ impl Payload for Sealing {
     type Output = Result<u64>;
     fn finish(self, result: &sys::fsys_result) -> Result<u64> {
         if result.result == -i64::from(ECANCELED) {
-            return Err(Error::new(sys::FSYS_E_CLOSED)); // nothing else cancels it
+            return Err(Error::new(sys::FSYS_E_CLOSED)); // but for its drop nothing else cancels it
         }
         check_count(result.result).map(|number| number as u64)
     }

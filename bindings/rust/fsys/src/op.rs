@@ -15,12 +15,19 @@ use std::task::{Context, Poll, Wake, Waker};
 
 /// An op that was submitted; a future of its outcome.
 ///
-/// The op runs whether the future is polled or not. **Dropping the future does not cancel the op**:
-/// it goes on to its end, and only then its buffer is freed, by whichever thread takes the
-/// completion. Futures may be polled by any executor on any thread.
-#[must_use = "the op runs all the same, but its failure would go unseen"]
+/// The op runs whether the future is polled or not. **Dropping the future cancels the op**, as far as
+/// that can be done: what has not started does not start, a read of a pipe or socket that waits ends,
+/// and so does waiting for a journal. What a thread or the device is executing goes on to its end, so
+/// a dropped write may have been done, not at all or in part. In any case the buffer is freed only
+/// when the completion has been taken, by whichever thread takes it; where none is taken (the engine
+/// died) it is kept. [`detach`](Op::detach) lets the op go on. Futures may be polled by any executor on
+/// any thread.
+#[must_use = "dropping it cancels the op"]
 pub struct Op<P: Payload> {
     state: Arc<State<P>>,
+    /// Where to cancel it, with the place in the table. None: nothing is to be cancelled any more.
+    core: Option<Arc<Core>>,
+    key: usize,
 }
 
 /// What an op carries; implemented by this crate only.
@@ -61,23 +68,29 @@ struct State<P> {
 }
 
 impl<P: Payload> Op<P> {
-    pub(crate) fn start(core: &Core, payload: P) -> Op<P> {
+    pub(crate) fn start(core: &Arc<Core>, payload: P) -> Op<P> {
         let slot = Slot { payload: Some(payload), stage: Stage::Waiting(None) };
         let state = Arc::new(State { slot: Mutex::new(slot) });
-        core.start(state.clone());
-        Op { state }
+        let key = core.start(state.clone());
+        Op { state, core: Some(core.clone()), key }
     }
 
     /// One that never got as far as the table.
     pub(crate) fn refused(payload: P, code: i32) -> Op<P> {
         let slot = Slot { payload: Some(payload), stage: Stage::Failed(code, true) };
-        Op { state: Arc::new(State { slot: Mutex::new(slot) }) }
+        Op { state: Arc::new(State { slot: Mutex::new(slot) }), core: None, key: 0 }
     }
 
     /// Waits for the outcome on this thread. Needs another thread that takes completions, as the
     /// engine's own does; see [`Engine::dispatch`](crate::Engine::dispatch) for engines without.
     pub fn wait(self) -> P::Output {
         block_on(self)
+    }
+
+    /// Gives up the outcome without cancelling the op: it goes on to its end, and its failure goes
+    /// unseen. The buffer is freed then.
+    pub fn detach(mut self) {
+        self.core = None;
     }
 
     /// # Panics
@@ -89,6 +102,24 @@ impl<P: Payload> Op<P> {
     /// Whether the outcome is there.
     pub fn is_done(&self) -> bool {
         !matches!(lock(&self.state.slot).stage, Stage::Waiting(_))
+    }
+}
+
+impl<P: Payload> Drop for Op<P> {
+    fn drop(&mut self) {
+        let core = match self.core.take() {
+            Some(core) => core,
+            None => return,
+        };
+        // Not waiting for the lock: in a fork child its holder may be gone.
+        let waiting = match self.state.slot.try_lock() {
+            Ok(slot) => matches!(slot.stage, Stage::Waiting(_)),
+            Err(_) => true,
+        };
+        if waiting {
+            let op: Arc<dyn Pending> = self.state.clone();
+            core.cancel(self.key, &op);
+        }
     }
 }
 
@@ -137,7 +168,8 @@ impl<P: Payload> Future for Op<P> {
     type Output = P::Output;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<P::Output> {
-        let mut slot = lock(&self.state.slot);
+        let op = self.get_mut();
+        let mut slot = lock(&op.state.slot);
         if let Stage::Waiting(waker) = &mut slot.stage {
             match waker {
                 Some(old) if old.will_wake(context.waker()) => {}
@@ -145,6 +177,7 @@ impl<P: Payload> Future for Op<P> {
             }
             return Poll::Pending;
         }
+        op.core = None;
         let stage = std::mem::replace(&mut slot.stage, Stage::Taken);
         Poll::Ready(match stage {
             Stage::Done(result) => {

@@ -115,19 +115,69 @@ fn a_dropped_future_frees_its_buffer_only_when_the_op_has_ended() {
     let file = File::from_fd(&engine, &ours).unwrap();
     let freed = Arc::new(AtomicUsize::new(0));
 
+    // Detached and forgotten ones go on, and hold their buffers.
     let op = file.submit_read(counted(&freed), 0);
     std::thread::sleep(Duration::from_millis(20)); // the kernel has it by now
     assert!(!op.is_done());
-    drop(op);
+    op.detach();
     std::thread::sleep(Duration::from_millis(20));
     assert_eq!(freed.load(Ordering::SeqCst), 0, "freed while the kernel may write into it");
     theirs.write_all(b"sixteen bytes...").unwrap();
     eventually("the buffer is freed", || freed.load(Ordering::SeqCst) == 1);
-
-    // A forgotten one as well.
     std::mem::forget(file.submit_read(counted(&freed), 0));
     theirs.write_all(b"sixteen bytes...").unwrap();
     eventually("the op of a forgotten future ends", || engine.stats().unwrap().in_flight == 0);
+}
+
+#[test]
+fn a_dropped_future_cancels_its_op() {
+    let engine = Options::new().max_ops(8).open().unwrap();
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    let file = File::from_fd(&engine, &ours).unwrap();
+    let freed = Arc::new(AtomicUsize::new(0));
+    for wait in [0, 5] {
+        let op = file.submit_read(counted(&freed), 0);
+        std::thread::sleep(Duration::from_millis(wait));
+        drop(op);
+        eventually("the op ends", || engine.stats().unwrap().in_flight == 0);
+    }
+    eventually("the buffers are freed", || freed.load(Ordering::SeqCst) == 2);
+    // Those that wait for a slot never get one. What was dropped takes nothing from the stream.
+    let ops: Vec<_> = (0..20).map(|_| file.submit_read(counted(&freed), 0)).collect();
+    let kept = file.submit_read(counted(&freed), 0);
+    drop(ops);
+    eventually("all but one are freed", || freed.load(Ordering::SeqCst) == 22);
+    theirs.write_all(b"sixteen bytes...").unwrap();
+    assert_eq!(kept.wait().unwrap().1.bytes, b"sixteen bytes...");
+    // The slots are free for others.
+    let (count, _) = file.submit_write("text", 0).wait().unwrap();
+    assert_eq!(count, 4);
+}
+
+#[test]
+fn futures_dropped_on_their_way_cancel_no_other() {
+    let engine = Options::new().max_ops(8).open().unwrap();
+    let scratch = Scratch::make();
+    std::fs::write(scratch.path("file"), vec![9; 4096]).unwrap();
+    let file = File::open(&engine, scratch.path("file")).unwrap();
+    let (ours, _theirs) = UnixStream::pair().unwrap();
+    let stream = File::from_fd(&engine, &ours).unwrap();
+    let freed = Arc::new(AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        for thread in 0..4_u64 {
+            let (file, stream, freed) = (&file, &stream, &freed);
+            scope.spawn(move || {
+                for i in 0..200 {
+                    let endless = stream.submit_read(counted(freed), 0);
+                    let wanted = file.submit_read(counted(freed), (i * 4 + thread) % 4000);
+                    drop(endless);
+                    assert_eq!(wanted.wait().unwrap().1.bytes, [9; 16]);
+                }
+            });
+        }
+    });
+    eventually("all are freed, once", || freed.load(Ordering::SeqCst) == 1600);
+    eventually("all have ended", || engine.stats().unwrap().in_flight == 0);
 }
 
 #[test]
@@ -138,7 +188,7 @@ fn a_panicking_drop_ends_nothing_else() {
     let freed = Arc::new(AtomicUsize::new(0));
     let mut buffer = counted(&freed);
     buffer.panics = true;
-    drop(file.submit_read(buffer, 0));
+    file.submit_read(buffer, 0).detach();
     theirs.write_all(b"sixteen bytes...").unwrap();
     eventually("it was freed, and panicked", || freed.load(Ordering::SeqCst) == 1);
     let op = file.submit_read(Vec::with_capacity(16), 0);

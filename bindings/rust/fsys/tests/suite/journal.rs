@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-use crate::Scratch;
+use crate::{eventually, Scratch};
 use fsys::{
     check_journal, explain_journal, list_pins, list_segments, salvage_journal, snapshot_journal,
     Engine, Entry, Journal, JournalOptions, Kind, Lsn, Place, Reader, Verdict,
@@ -219,7 +219,19 @@ fn sealed_segments_are_announced_until_the_journal_closes() {
     assert_eq!(journal.submit_sealed(0).wait().unwrap(), first); // at once
     assert_eq!(journal.submit_sealed(999).wait().unwrap_err().kind(), Kind::Stale);
     let kept = journal.submit_sealed(first);
-    drop(journal.submit_sealed(first)); // goes on, and holds nothing open
+    drop(journal.submit_sealed(first));
+    eventually("the dropped one ends", || engine.stats().unwrap().in_flight == 1);
+    // A detached one goes on, and holds nothing open.
+    journal.submit_sealed(first).detach();
+    // An open reservation holds up what is behind it: a sync that waits until it is given up.
+    let ticket = journal.reserve(10).unwrap();
+    let commit = journal.submit_commit(b"behind it").unwrap();
+    let beside = journal.submit_sync(commit.lsn());
+    let lsn = commit.lsn();
+    drop(commit);
+    eventually("the dropped commit ends", || engine.stats().unwrap().in_flight == 3);
+    drop(ticket);
+    assert_eq!(beside.wait().unwrap(), lsn); // the record is there all the same
     journal.close().unwrap();
     assert_eq!(kept.wait().unwrap_err().kind(), Kind::Closed);
 
