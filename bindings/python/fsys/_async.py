@@ -400,7 +400,7 @@ class Journal(Closing):
         when the journal is closed meanwhile) and PoisonedError.
         """
         while True:
-            future = self._channel.watch_sealed(self, self._journal, after)
+            future = self._channel.watch_sealed(self._journal, after)
             try:
                 after = await future
             finally:

@@ -213,8 +213,7 @@ py::object Channel::sync_journal(const py::object &owner, fsys_journal *journal,
     return future;
 }
 
-py::object Channel::watch_sealed(const py::object &owner, fsys_journal *journal, uint64_t after,
-                                 const py::object &name) {
+py::object Channel::watch_sealed(fsys_journal *journal, uint64_t after, const py::object &name) {
     check_thread();
     py::object future = create_future_();
     for (const uint32_t index : watches_) {
@@ -225,7 +224,6 @@ py::object Channel::watch_sealed(const py::object &owner, fsys_journal *journal,
     }
     const uint32_t index = take_entry();
     Entry &entry = slab_[index];
-    entry.owner = owner;
     entry.name = name;
     entry.journal = journal;
     entry.watch = true;
@@ -489,8 +487,8 @@ void bind_channel(py::module_ &module) {
              },
              "Lists a wait until the journal is durable through an LSN; the future gives it.")
         .def("watch_sealed",
-             [](Channel &self, const py::object &owner, const Journal &journal, uint64_t after) {
-                 return self.watch_sealed(owner, journal.get(), after, journal.path());
+             [](Channel &self, const Journal &journal, uint64_t after) {
+                 return self.watch_sealed(journal.get(), after, journal.path());
              },
              "Lists a wait for a sealed segment numbered above `after`; the future gives its number.")
         .def("unwatch_sealed", &Channel::unwatch_sealed, "Ends the interest in such a future.")

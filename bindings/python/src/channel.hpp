@@ -39,9 +39,9 @@ public:
                             const py::object &name);
 
     /// A future for the number of the oldest sealed segment numbered above `after`. Such an op
-    /// cannot be cancelled: those with the same `after` are one, which stays when nobody waits.
-    py::object watch_sealed(const py::object &owner, fsys_journal *journal, uint64_t after,
-                            const py::object &name);
+    /// cannot be cancelled: those with the same `after` are one, which stays when nobody waits. It
+    /// keeps nothing alive, or a segment that never comes would: who waits does.
+    py::object watch_sealed(fsys_journal *journal, uint64_t after, const py::object &name);
     /// Nobody waits for this future of watch_sealed() any more.
     void unwatch_sealed(const py::object &future);
 

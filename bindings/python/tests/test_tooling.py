@@ -6,10 +6,12 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import os
 import pathlib
 import re
 import threading
+import weakref
 from typing import Any, Callable, List
 
 import numpy
@@ -522,6 +524,28 @@ def test_asyncio(tmp_path: pathlib.Path) -> None:
             await asyncio.sleep(0)
         with pytest.raises(fsys.ClosedError):
             await last
+
+    asyncio.run(main())
+
+
+def test_a_watch_that_nobody_waits_for_keeps_nothing(tmp_path: pathlib.Path) -> None:
+    async def main() -> None:
+        handle = fsys.aio.Handle()
+        journal = await handle.journal(tmp_path / "j")
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(journal.next_sealed(), 0.01)
+        gone = weakref.ref(handle)
+        with pytest.warns(ResourceWarning):
+            del journal, handle
+            gc.collect()
+        assert gone() is None
+        async with fsys.aio.Handle() as handle:  # the journal has been closed
+            journal = await handle.journal(tmp_path / "j")
+            waiting = asyncio.ensure_future(journal.next_sealed(journal.segments()[-1].number - 1))
+            await asyncio.sleep(0.01)
+            await journal.close()
+            with pytest.raises(fsys.ClosedError):
+                await waiting
 
     asyncio.run(main())
 
