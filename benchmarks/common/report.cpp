@@ -125,7 +125,9 @@ void Report::finish() {
 
 bool Report::failed() const {
     return std::any_of(outcomes_.begin(), outcomes_.end(),
-                       [](const auto &outcome) { return !outcome->error.empty(); });
+                       [](const auto &outcome) { return !outcome->error.empty(); }) ||
+           std::any_of(open_loops_.begin(), open_loops_.end(),
+                       [](const OpenLoop &table) { return !table.error.empty(); });
 }
 
 void Report::print_outcome(const Outcome &outcome) const {
@@ -215,6 +217,31 @@ void Report::print(const Machine &machine) const {
         "Ratios are throughput against the first row, paired by round; more is better.\n");
     for (const auto &outcome : outcomes_)
         print_outcome(*outcome);
+    for (const OpenLoop &table : open_loops_)
+        print_open_loop(table);
+}
+
+void Report::print_open_loop(const OpenLoop &table) const {
+    fmt::print("\n### {}: {}\n\n", table.id, table.title);
+    if (!table.error.empty()) {
+        fmt::print("FAILED: {}\n", table.error);
+        return;
+    }
+    std::vector<std::vector<std::string>> rows;
+    for (const OpenLoop::Row &row : table.rows) {
+        const Spread p99 = spread_of(row.p99_us);
+        rows.push_back({row.name, fmt::format("{:.0f} %", 100 * row.load),
+                        fmt::format("{:.0f}", row.wanted),
+                        fmt::format("{:.0f}", spread_of(row.achieved).median),
+                        microseconds(row.latency.percentile(0.5)),
+                        microseconds(row.latency.percentile(0.99)),
+                        fmt::format("{:.2f}..{:.2f}", p99.q1, p99.q3),
+                        microseconds(row.latency.percentile(0.999)),
+                        microseconds(row.latency.max()), fmt::format("{:.0f}", row.closed)});
+    }
+    print_columns({"latency from when due, us", "load", "due/s", "done/s", "p50", "p99",
+                   "p99 by round", "p99.9", "max", "closed loop/s"},
+                  rows);
 }
 
 void Report::write_json(const Machine &machine) const {
@@ -280,6 +307,25 @@ void Report::write_json(const Machine &machine) const {
             entry["points"].push_back(std::move(one));
         }
         root["curves"].push_back(std::move(entry));
+    }
+
+    root["open_loops"] = nlohmann::json::array();
+    for (const OpenLoop &table : open_loops_) {
+        nlohmann::json entry{{"id", table.id},
+                             {"title", table.title},
+                             {"error", table.error},
+                             {"rows", nlohmann::json::array()}};
+        for (const OpenLoop::Row &row : table.rows) {
+            nlohmann::json one{{"name", row.name},     {"load", row.load},
+                               {"wanted", row.wanted}, {"closed", row.closed},
+                               {"achieved", json_of(spread_of(row.achieved))},
+                               {"p99_us", json_of(spread_of(row.p99_us))},
+                               {"max_ns", row.latency.max()}};
+            for (const Histogram::Bucket &bucket : row.latency.buckets())
+                one["latency_ns"].push_back({bucket.up_to_ns, bucket.count});
+            entry["rows"].push_back(std::move(one));
+        }
+        root["open_loops"].push_back(std::move(entry));
     }
 
     std::ofstream file(settings_.json_path);

@@ -56,6 +56,23 @@ struct Curve {
     std::vector<Point> points{};
 };
 
+/// Latency of ops that arrive at a given rate, from the moment they were due (open_loop.hpp).
+struct OpenLoop {
+    struct Row {
+        std::string name;
+        double load = 0;    ///< part of the lowest closed-loop rate of all rows
+        double wanted = 0;  ///< ops/s
+        double closed = 0;  ///< its own closed-loop rate, ops/s
+        std::vector<double> achieved{};
+        std::vector<double> p99_us{};  ///< by round
+        Histogram latency{};           ///< of all rounds
+    };
+    std::string id;
+    std::string title;
+    std::vector<Row> rows{};
+    std::string error{};
+};
+
 class Report {
 public:
     Report(const Settings &settings, std::string title)
@@ -66,6 +83,7 @@ public:
     const Outcome *run(const Comparison &comparison);
     void add(Table table) { tables_.push_back(std::move(table)); }
     void add(Curve curve) { curves_.push_back(std::move(curve)); }
+    void add(OpenLoop table) { open_loops_.push_back(std::move(table)); }
     void add(Goal goal) { goals_.push_back(std::move(goal)); }
     /// A goal whose values are made of one outcome; "not run" when there is none.
     void add(Goal goal, const Outcome *outcome,
@@ -84,6 +102,7 @@ public:
 
 private:
     void print_outcome(const Outcome &outcome) const;
+    void print_open_loop(const OpenLoop &table) const;
 
     const Settings &settings_;
     const std::string title_;
@@ -92,6 +111,7 @@ private:
     std::vector<Goal> goals_;
     std::vector<Table> tables_;
     std::vector<Curve> curves_;
+    std::vector<OpenLoop> open_loops_;
     std::vector<std::string> notes_;
 };
 

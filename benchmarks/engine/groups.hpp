@@ -18,6 +18,7 @@ void measure_batch(Report &report, const Files &files);         // group_batch.c
 void measure_depth(Report &report, const Files &files);         // group_depth.cpp
 void measure_nop(Report &report);                               // group_nop.cpp
 void measure_durable(Report &report, const Files &files);       // group_durable.cpp
+void measure_open_loop(Report &report, const Files &files);     // group_open_loop.cpp
 void measure_peers(Report &report, const Files &files);         // group_peers.cpp
 void measure_growth(Report &report, const Files &files);        // group_growth.cpp
 void measure_instructions(Report &report, const Files &files);  // group_instructions.cpp

@@ -51,6 +51,7 @@ int run(const Settings &settings) {
         measure_depth(report, files);
         measure_nop(report);
         measure_durable(report, files);
+        measure_open_loop(report, files);
         measure_peers(report, files);
         measure_growth(report, files);
         return 0;
@@ -76,6 +77,7 @@ int run(const Settings &settings) {
     measure_depth(report, files);
     measure_nop(report);
     measure_durable(report, files);
+    measure_open_loop(report, files);
     measure_peers(report, files);
     measure_growth(report, files);
     measure_instructions(report, files);

@@ -158,7 +158,63 @@ private:
     Ring ring_;
 };
 
+/// What queue_loop() needs: one op per slot.
+class ScheduledRing {
+public:
+    ScheduledRing(const Target &target, unsigned depth, std::uint64_t seed)
+        : target_(target),
+          pages_(depth * block_size),
+          offsets_(seed, target.bytes),
+          ring_(depth) {
+        const iovec all{pages_.at(0), depth * block_size};
+        Ring::check(io_uring_register_buffers(ring_.get(), &all, 1), "io_uring_register_buffers");
+        const int fd = target_.descriptor->get();
+        Ring::check(io_uring_register_files(ring_.get(), &fd, 1), "io_uring_register_files");
+    }
+    void put(unsigned slot) {
+        io_uring_sqe *sqe = io_uring_get_sqe(ring_.get());
+        io_uring_prep_read_fixed(sqe, 0, pages_.at(slot), block_size, offsets_.next(), 0);
+        sqe->flags |= IOSQE_FIXED_FILE;
+        io_uring_sqe_set_data64(sqe, slot);
+    }
+    void flush() { Ring::check(io_uring_submit(ring_.get()), "io_uring_submit"); }
+    unsigned take(unsigned *slots, std::int64_t patience) {
+        io_uring_cqe *cqe = nullptr;
+        if (patience > 0) {
+            __kernel_timespec limit{patience / 1'000'000'000, patience % 1'000'000'000};
+            const int code = io_uring_wait_cqes(ring_.get(), &cqe, 1, &limit, nullptr);
+            if (code != -ETIME && code != -EINTR)
+                Ring::check(code, "io_uring_wait_cqes");
+        } else {
+            // With DEFER_TASKRUN completions appear only in a call that asks for them.
+            Ring::check(io_uring_get_events(ring_.get()), "io_uring_get_events");
+        }
+        unsigned head = 0;
+        unsigned count = 0;
+        io_uring_for_each_cqe(ring_.get(), head, cqe) {
+            if (cqe->res != static_cast<int>(block_size)) [[unlikely]]
+                throw Failure(std::string("io_uring: ") + std::strerror(-cqe->res));
+            slots[count++] = static_cast<unsigned>(cqe->user_data);
+        }
+        io_uring_cq_advance(ring_.get(), count);
+        return count;
+    }
+
+private:
+    Target target_;
+    Pages pages_;
+    Offsets offsets_;
+    Ring ring_;
+};
+
 }  // namespace
+
+OpenVariant uring_open_loop(const std::string &name, const Target &target, unsigned depth) {
+    return {name, [=](const Schedule &schedule, Histogram &histogram) {
+                ScheduledRing ring(target, depth, schedule.begin_ns);
+                return queue_loop(schedule, depth, ring, histogram);
+            }};
+}
 
 std::unique_ptr<Worker> uring_worker(const Target &target, unsigned depth, const UringTurn &turn,
                                      const Seat &seat) {

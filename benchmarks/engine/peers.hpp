@@ -3,6 +3,7 @@
 // 4 KiB IO at random block offsets of one open file.
 #pragma once
 
+#include "open_loop.hpp"
 #include "runner.hpp"
 #include "testfile.hpp"
 
@@ -45,6 +46,8 @@ struct UringTurn {
 /// Keeps `depth` ops in flight: submits what is free, waits, takes what is there.
 std::unique_ptr<Worker> uring_worker(const Target &target, unsigned depth, const UringTurn &turn,
                                      const Seat &seat);
+/// Ops by a schedule through a private ring of `depth` entries, from the calling thread.
+OpenVariant uring_open_loop(const std::string &name, const Target &target, unsigned depth);
 /// Batches of `batch` NOPs.
 std::unique_ptr<Worker> uring_nop_worker(unsigned batch, const Seat &seat);
 

@@ -15,6 +15,7 @@ struct Bench {
 
 void measure_commits(const Bench &bench);   // group_commit.cpp
 void measure_async(const Bench &bench);     // group_commit.cpp
+void measure_open_loop(const Bench &bench); // group_open_loop.cpp
 void measure_appends(const Bench &bench);   // group_append.cpp
 void measure_recovery(const Bench &bench);  // group_recovery.cpp
 void measure_length(const Bench &bench);    // group_growth.cpp

@@ -203,7 +203,47 @@ private:
     std::array<fsys_result, 256> results_{};
 };
 
+/// What queue_loop() needs: one commit per slot.
+class ScheduledCommits {
+public:
+    ScheduledCommits(OpenJournal &journal, std::size_t bytes)
+        : journal_(journal), record_(bytes, 'a') {}
+    void put(unsigned slot) {
+        check(fsys_journal_submit_commit(journal_.get(), record_.data(), record_.size(), 0, slot,
+                                         nullptr, nullptr),
+              "fsys_journal_submit_commit");
+    }
+    void flush() {}  // a commit needs no push
+    unsigned take(unsigned *slots, std::int64_t patience) {
+        const auto taken = check(
+            fsys_reap(journal_.handle(), results_.data(), results_.size(), patience), "fsys_reap");
+        for (std::int64_t i = 0; i < taken; ++i) {
+            const fsys_result &one = results_[static_cast<std::size_t>(i)];
+            check(one.result, "asynchronous commit");
+            slots[i] = static_cast<unsigned>(one.user_data);
+        }
+        if (++turns_ % 64 == 0)
+            journal_.tidy();
+        return static_cast<unsigned>(taken);
+    }
+
+private:
+    OpenJournal &journal_;
+    std::string record_;
+    std::uint64_t turns_ = 0;
+    std::array<fsys_result, 256> results_{};
+};
+
 }  // namespace
+
+OpenVariant async_open_loop(const std::string &name, const std::string &directory, unsigned depth,
+                            std::size_t bytes) {
+    auto journal = std::make_shared<OpenJournal>(directory + "/open-loop", 8192);
+    return {name, [=](const Schedule &schedule, Histogram &histogram) {
+                ScheduledCommits commits(*journal, bytes);
+                return queue_loop(schedule, depth, commits, histogram);
+            }};
+}
 
 std::unique_ptr<Log> make_fsys_log(const LogPlan &plan) { return std::make_unique<FsysLog>(plan); }
 

@@ -3,6 +3,7 @@
 // variant at once, and removes what it made.
 #pragma once
 
+#include "open_loop.hpp"
 #include "runner.hpp"
 
 #include <cstddef>
@@ -58,6 +59,9 @@ std::int64_t check(std::int64_t code, const char *call);
 std::unique_ptr<Log> make_fsys_log(const LogPlan &plan);
 /// Keeps `depth` asynchronous commits of `bytes` in flight from one thread.
 Variant async_variant(const std::string &directory, unsigned depth, std::size_t bytes);
+/// Asynchronous commits of `bytes` by a schedule, at most `depth` in flight, from the calling thread.
+OpenVariant async_open_loop(const std::string &name, const std::string &directory, unsigned depth,
+                            std::size_t bytes);
 
 /// A variant whose threads commit (or append) to one log.
 Variant log_variant(const std::string &name, std::shared_ptr<Log> log, const LogPlan &plan,

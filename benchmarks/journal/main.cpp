@@ -46,6 +46,7 @@ int run(const Settings &settings) {
     const auto measure = [&] {
         measure_commits(bench);
         measure_async(bench);
+        measure_open_loop(bench);
         measure_appends(bench);
         measure_recovery(bench);
         measure_length(bench);
@@ -94,7 +95,7 @@ int main(int argc, char **argv) {
     CLI::App app{
         "libfsys's journal against RocksDB, SQLite, the Rust crate fsys and the bare system calls.\n"
         "Interleaved rounds; ratios are paired by round. See benchmarks/README.md."};
-    bench::CommandLine line(app, settings, {9, 3, 250, 80, 256, 64, 60, 20});
+    bench::CommandLine line(app, settings, {10, 3, 200, 80, 256, 64, 40, 20});
     app.add_flag("--no-rust", no_rust, "leave the Rust crate out");
     CLI11_PARSE(app, argc, argv);
     line.settle(argc, argv);

@@ -64,6 +64,39 @@ def curve_plot(curve):
     return figure
 
 
+QUANTILES = (0.5, 0.75, 0.9, 0.95, 0.99, 0.995, 0.999, 0.9995, 0.9999)
+
+
+def open_loop_plot(one):
+    """Latency over the quantile, an axis of nines; one panel per load."""
+    loads = sorted({row["load"] for row in one["rows"]})
+    if not loads:
+        return None
+    figure, panels = plt.subplots(1, len(loads), figsize=(8.4, 3.4), sharey=True, squeeze=False)
+    names = list(dict.fromkeys(row["name"] for row in one["rows"]))
+    peers = [name for name in names if not name.startswith(("fsys", "libfsys"))]
+    greys = dict(zip(peers, ("#444444", "#888888", "#b8860b", "#bbbbbb")))
+    blues = dict(zip([n for n in names if n not in peers], ("#0b6e99", "#5fb3d4", "#6a4fa3")))
+    for load, axes in zip(loads, panels[0]):
+        for row in (r for r in one["rows"] if r["load"] == load):
+            ours = row["name"] in blues
+            axes.plot([1 / (1 - q) for q in QUANTILES],
+                      [figures.percentile(row["latency_ns"], q) / 1000 for q in QUANTILES],
+                      color=(blues if ours else greys).get(row["name"], THEIRS),
+                      linestyle="-" if ours else "--", linewidth=1.3, label=row["name"])
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        axes.set_xticks([2, 10, 100, 1000, 10000])
+        axes.set_xticklabels(["50 %", "90 %", "99 %", "99.9 %", "99.99 %"], fontsize=7)
+        axes.minorticks_off()
+        rate = next(r["wanted"] for r in one["rows"] if r["load"] == load)
+        axes.set_title(f"{load * 100:.0f} % load: {rate:,.0f} ops/s", fontsize=8)
+    panels[0][0].set_ylabel("us from when due")
+    panels[0][0].legend(frameon=False, fontsize=7)
+    figure.suptitle(one["title"], fontsize=8)
+    return figure
+
+
 def goals_plot(goals):
     """How far each goal is reached: right of 1 is better than asked for."""
     shown = [g for g in goals if result.is_goal(g) and g["measured"] and g["limit"] > 0
@@ -131,6 +164,8 @@ def draw(run, directory, prefix):
         if name != "engine":
             keep(name, comparisons_plot([c for c in document.get("comparisons", [])
                                          if not c["id"].startswith("growth/")]))
+        for one in document.get("open_loops", []):
+            keep(one["id"], open_loop_plot(one))
         for curve in document.get("curves", []):
             if len(curve["points"]) > 1:
                 keep(curve["id"], curve_plot(curve))

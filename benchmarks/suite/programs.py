@@ -15,8 +15,12 @@ import figures
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 # Comparisons that belong to the parts "engine" and "journal"; the others have parts of their own.
-ENGINE_GROUPS = ("idle", "single/", "batch/", "depth/", "nop/", "durable/")
-JOURNAL_GROUPS = ("commit/", "async/", "append/", "scan/", "open")
+ENGINE_GROUPS = ("idle", "single/", "batch/", "depth/", "nop/", "durable/", "open-loop/")
+JOURNAL_GROUPS = ("commit/", "async/", "open-loop/", "append/", "scan/", "open")
+
+# Seconds that each part takes on 2 processors once everything is built: a full run, --quick.
+EXPECTED = {"engine": (900, 60), "peers": (420, 40), "journal": (600, 60), "python": (180, 20),
+            "rust": (90, 20), "growth": (330, 40)}
 
 
 class Missing(Exception):

@@ -110,6 +110,28 @@ def latency_table(variants):
     return table(["latency, us", "p50", "p90", "p99", "p99.9", "ops"], rows) if rows else []
 
 
+def open_loop_section(one, plot):
+    lines = [f"### {one['id']}", "", one["title"], ""]
+    if one.get("error"):
+        return lines + [f"**Failed:** {one['error']}", ""]
+    lines += ["Latency from the moment an op was due (no coordinated omission); the load is a part of "
+              "the lowest closed-loop rate of all rows. A row whose `done/s` is below `due/s` did not "
+              "keep up.", ""]
+    if plot:
+        lines += [f"![{one['title']}]({plot})", ""]
+    rows = []
+    for r in one["rows"]:
+        rows.append([r["name"], f"{r['load'] * 100:.0f} %", figures.number(r["wanted"]),
+                     figures.number(r["achieved"]["median"])]
+                    + [figures.number(figures.percentile(r["latency_ns"], q) / 1000)
+                       for q in (0.5, 0.99, 0.999)]
+                    + [figures.number(r["max_ns"] / 1000),
+                       f"{figures.number(r['p99_us']['q1'])}..{figures.number(r['p99_us']['q3'])}",
+                       figures.number(r["closed"])])
+    return lines + table(["latency, us", "load", "due/s", "done/s", "p50", "p99", "p99.9", "max",
+                          "p99 by round", "closed loop, ops/s"], rows)
+
+
 def curve_section(curve, plot):
     lines = [f"### {curve['id']}", "", curve["title"], "", figures.curve_sentence(curve), ""]
     if plot:
@@ -144,6 +166,8 @@ def part_section(name, document, plots):
         lines += curve_section(curve, plots.get(curve["id"]))
     for one in document.get("tables", []):
         lines += [f"### {one['title']}", ""] + table(one["columns"], one["rows"])
+    for one in document.get("open_loops", []):
+        lines += open_loop_section(one, plots.get(one["id"]))
     for comparison in document.get("comparisons", []):
         lines += comparison_section(comparison)
     return lines
@@ -156,7 +180,8 @@ def missing_section(run):
         rows += [[PARTS.get(name, name), note] for note in document.get("notes", [])
                  if ": not run: " in note]
         rows += [[PARTS.get(name, name), f"{one['id']}: {one['error']}"]
-                 for one in document.get("comparisons", []) if one.get("error")]
+                 for key in ("comparisons", "open_loops") for one in document.get(key, [])
+                 if one.get("error")]
     return ["## Not run, or failed", ""] + table(["part", "what, and why"], rows) if rows else []
 
 

@@ -100,11 +100,12 @@ int Store::list(Listing &ret) {
         return code;
     }
     ret = Listing{};
-    for (const auto &name : names) {
+    ret.segments.reserve(names.size());
+    for (auto &name : names) {
         SegmentFile file;
         std::uint64_t spare = 0;
         if (parse_segment_name(name, file.first_lsn, file.number)) {
-            file.name = name;
+            file.name = std::move(name);
             ret.segments.push_back(std::move(file));
         } else if (parse_spare_name(name, spare)) {
             ret.spares.push_back(spare);
