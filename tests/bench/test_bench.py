@@ -16,6 +16,7 @@ sys.path.insert(0, os.path.join(ROOT, "benchmarks", "suite"))
 sys.dont_write_bytecode = True
 
 import figures  # noqa: E402
+import headline  # noqa: E402
 import result  # noqa: E402
 
 
@@ -178,6 +179,39 @@ class Result(unittest.TestCase):
     def test_file_names_are_plain(self):
         self.assertEqual(result.file_name("6.1.0-18-amd64", "Intel(R) Xeon(R) CPU @ 2.20GHz"),
                          "6.1.0-18-amd64-intel-xeon-2.20ghz")
+
+
+class OpenLoop(unittest.TestCase):
+    def test_table_and_headline(self):
+        def row(name, p99_ns):
+            return {"name": name, "load": 0.8, "wanted": 8000, "closed": 10000,
+                    "achieved": figures.spread([7900, 8000]), "p99_us": figures.spread([5, 7]),
+                    "max_ns": 9000, "latency_ns": [[1000, 98], [p99_ns, 2]]}
+        run = a_run()
+        run["parts"]["engine"]["open_loops"] = [
+            {"id": "open-loop/direct-read", "title": "reads", "error": "",
+             "rows": [row("liburing", 5000), row("fsys queue", 2500)]},
+            {"id": "open-loop/broken", "title": "reads", "error": "no disk", "rows": []}]
+        run["parts"]["engine"]["goals"].append(
+            {**goal("lone commit, 256 B", 1.1, [0.9, 1.0, 1.1], True),
+             "unit": "x pwrite + fdatasync"})
+        text = result.markdown(run)
+        self.assertIn("| fsys queue | 80 % | 8,000 | 7,950 | 1.000 | 2.500 | 2.500 | 9.000 |", text)
+        self.assertIn("open-loop/broken: no disk", text)
+        readme = f"a\n{headline.BEGIN}\nold\n{headline.END}\nb\n"
+        made = headline.replace(readme, run)
+        self.assertIn("| a lone journal commit, 256 B | time of `pwrite` and `fdatasync` | 1 |", made)
+        self.assertIn("| p99 of O_DIRECT reads at 80 % load | liburing: 5 us | 2.50 us |", made)
+        self.assertNotIn("old", made)
+        self.assertNotIn("RocksDB", made)  # not measured in this run
+        self.assertEqual(headline.replace(made, run), made)
+        with self.assertRaises(ValueError):
+            headline.replace("no markers", run)
+
+    def test_readme_has_the_markers(self):
+        with open(os.path.join(ROOT, "README.md"), encoding="utf-8") as file:
+            text = file.read()
+        self.assertEqual((text.count(headline.BEGIN), text.count(headline.END)), (1, 1))
 
 
 class CommandLine(unittest.TestCase):
