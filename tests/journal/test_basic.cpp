@@ -382,6 +382,22 @@ TEST_CASE("a snapshot of a busy journal is a clean journal", "[journal][basic]")
     REQUIRE(copy->commit("more", 4, 0, -1, nullptr) == 0);
 }
 
+TEST_CASE("names: only what the journal writes is a segment", "[journal][basic]") {
+    Lsn first = 0;
+    std::uint64_t number = 0;
+    for (const std::uint64_t n : {std::uint64_t{1}, std::uint64_t{0xffffffff},
+                                  std::uint64_t{0x100000000}, ~std::uint64_t{0}}) {
+        REQUIRE(parse_segment_name(segment_name(0xabcdef0123456789, n), first, number));
+        REQUIRE((first == 0xabcdef0123456789 && number == n));
+    }
+    for (const char *name :
+         {"00000000000000a0-000000001.fsj", "00000000000000a0-0000001.fsj",
+          "00000000000000A0-00000001.fsj", "00000000000000a0_00000001.fsj",
+          "00000000000000a0-0000000x.fsj", "00000000000000a0-00000001.fsk",
+          "00000000000000a0-11112222333344445.fsj"})
+        REQUIRE_FALSE(parse_segment_name(name, first, number));
+}
+
 TEST_CASE("places that cannot hold a journal give clear errors", "[journal][basic]") {
     Scratch dir;
     RecoveryReport report;
