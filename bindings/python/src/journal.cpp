@@ -15,7 +15,6 @@ namespace binding {
 Journal::~Journal() {
     if (!closed()) {
         without_gil([&] { return fsys_journal_close(journal_); });
-        adopt_watches();
     }
 }
 
@@ -40,61 +39,36 @@ int Journal::close() {
     }
     const int code = without_gil([&] { return fsys_journal_close(journal_); });
     closed_ = code != -EBUSY;
-    if (closed_) {
-        adopt_watches();
-    }
     return code == FSYS_E_CLOSED ? 0 : code;
-}
-
-fsys_op Journal::take_watch(uint64_t after) {
-    for (Watch &watch : watches_) {
-        if (watch.after == after) {
-            const fsys_op op = watch.op;
-            watch = watches_.back();
-            watches_.pop_back();
-            return op;
-        }
-    }
-    fsys_op op = 0;
-    checked(without_gil([&] { return fsys_journal_submit_sealed(journal_, after, 0, &op); }),
-            path_);
-    return op;
-}
-
-// Their completions are of no interest any more, but their slots are.
-void Journal::adopt_watches() {
-    for (const Watch &watch : watches_) {
-        engine_->adopt(watch.op, {});
-    }
-    watches_.clear();
 }
 
 py::object Journal::next_sealed(uint64_t after, int64_t timeout_ns) {
     engine_->sweep();
     for (;;) {
-        const fsys_op op = take_watch(after);
+        fsys_op op = 0;
+        checked(without_gil([&] { return fsys_journal_submit_sealed(journal_, after, 0, &op); }),
+                path_);
         fsys_result result{};
-        int64_t code = 0;
-        const auto keep = [&] {
-            watches_.push_back({after, op});
-            if (closed()) {
-                adopt_watches();
-            }
+        const auto give_up = [&] {
+            fsys_cancel(engine_->handle(), op);
+            engine_->adopt(op, {});  // its slot is in use until the completion was taken
         };
+        int64_t code = 0;
         try {
             code = interruptible(timeout_ns, [&](int64_t slice) {
                 return fsys_wait(engine_->handle(), op, slice, &result);
             });
         } catch (py::error_already_set &) {
-            keep();
+            give_up();
             throw;
         }
         if (code < 0) {
             if (code == -ETIMEDOUT) {
-                keep();
+                give_up();
             }
             fail(code, path_);
         }
+        // Only closing the journal cancels one that somebody waits for.
         checked(result.result == -ECANCELED ? FSYS_E_CLOSED : result.result, path_);
         const auto number = static_cast<uint64_t>(result.result);
         const auto all = listed<fsys_journal_segment>(

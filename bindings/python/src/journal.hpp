@@ -39,16 +39,6 @@ public:
     py::object next_sealed(uint64_t after, int64_t timeout_ns);
 
 private:
-    /// An op of fsys_journal_submit_sealed(), which cannot be cancelled: one whose wait has timed
-    /// out is kept for the next caller with the same `after`, or slots would fill with them.
-    struct Watch {
-        uint64_t after;
-        fsys_op op;
-    };
-
-    fsys_op take_watch(uint64_t after);
-    void adopt_watches();
-
     EnginePtr engine_;
     fsys_journal *journal_;
     py::object path_;
@@ -56,7 +46,6 @@ private:
     bool closed_ = false;
     std::unordered_set<Reader *> readers_;
     std::unordered_set<Ticket *> tickets_;
-    std::vector<Watch> watches_;
 };
 
 using JournalPtr = std::shared_ptr<Journal>;

@@ -26,6 +26,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[3]
 
 #: Functions of the library that the package has no use for, each with its reason.
 NOT_BOUND = {
+    "fsys_cancel_queued": "of futures: a cancelled one lets its op go on",
     "fsys_journal_commit": "append and sync, so that Ctrl-C ends the wait",
     "fsys_journal_submit_commit": "append and submit_sync, which share one request in a turn",
     "fsys_poll": "of caller-driven handles",
@@ -47,8 +48,8 @@ def data_of(reader: fsys.Reader) -> List[bytes]:
 def test_everything_of_the_library_is_bound() -> None:
     exported = set(re.findall(r"\bfsys_\w+", (ROOT / "lib" / "libfsys.map").read_text()))
     sources = "".join(p.read_text() for p in (ROOT / "bindings/python/src").glob("*.cpp"))
-    missing = exported - set(re.findall(r"\bfsys_\w+", sources))
-    assert missing == set(NOT_BOUND)
+    missing = exported - set(re.findall(r"\bfsys_\w+", sources)) - set(NOT_BOUND)
+    assert not missing, "bind them in bindings/python, or say why not in NOT_BOUND"
 
 
 # ------------------------------------------------------------------ replace
