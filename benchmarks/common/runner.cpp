@@ -24,10 +24,10 @@ namespace {
 constexpr std::uint64_t patience_ns = 10'000'000'000;
 constexpr std::uint64_t hang_ns = 60'000'000'000;
 
-enum Phase : int { warming, counting, stopped };
+enum Phase : int { preparing, warming, counting, stopped };
 
 struct Shared {
-    std::atomic<int> phase{warming};
+    std::atomic<int> phase{preparing};
     std::atomic<unsigned> ready{0};
     std::atomic<std::uint64_t> ops{0};
     std::atomic<unsigned> ended{0};
@@ -45,6 +45,8 @@ void work(const Variant &variant, const Seat &seat, Shared &shared) {
         const bool time_steps = seat.latency != nullptr && !worker->stamps();
         announced = true;
         shared.ready.fetch_add(1);
+        // Threads that already spin would keep those from starting that are still to come.
+        shared.phase.wait(preparing);
         for (;;) {
             const int phase = shared.phase.load(std::memory_order_relaxed);
             if (phase == stopped)
@@ -109,6 +111,8 @@ Sample run_slice(const Variant &variant, std::chrono::milliseconds warm_up,
     }
     while (shared.ready.load() != variant.threads)
         std::this_thread::sleep_for(std::chrono::microseconds(200));
+    shared.phase.store(warming);
+    shared.phase.notify_all();
     std::this_thread::sleep_for(warm_up);
 
     const std::uint64_t switches_before = context_switches();

@@ -126,29 +126,49 @@ def goals_plot(goals):
     return figure
 
 
-def comparisons_plot(comparisons):
+def escaped(text):
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def comparisons_picture(comparisons):
+    """Bars of throughput over the first row, with quartiles. Drawn by hand: matplotlib takes ten times
+    the bytes for a hundred bars."""
     shown = [c for c in comparisons if not c.get("error") and len(c["variants"]) > 1]
     if not shown:
         return None
-    heights = [len(c["variants"]) for c in shown]
-    figure, panels = plt.subplots(len(shown), 1, figsize=(7, 0.7 * len(shown)
-                                                          + 0.22 * sum(heights)),
-                                  gridspec_kw={"height_ratios": heights, "hspace": 0.9},
-                                  squeeze=False)
-    for comparison, (axes,) in zip(shown, panels):
+    left, width, step = 210, 440, 13
+    body, y = [], 8
+    for comparison in shown:
         base = comparison["variants"][0]
         values = [figures.spread(figures.ratios(v, base)) for v in comparison["variants"]]
-        names = [v["name"] for v in comparison["variants"]]
-        order = range(len(names) - 1, -1, -1)
-        axes.barh(list(order), [v["median"] for v in values], xerr=bars(values), height=0.65,
-                  color=[OURS if n.startswith(("fsys ", "fsys_", "fsys.", "libfsys", "journal")) else THEIRS
-                         for n in names], error_kw={"linewidth": 0.8})
-        axes.axvline(1, color="black", linewidth=0.6)
-        axes.set_yticks(list(order))
-        axes.set_yticklabels(names, fontsize=7)
-        axes.set_title(f"{comparison['id']}: throughput over {base['name']}", fontsize=8,
-                       loc="left")
-    return figure
+        # A peer that is a hundred times slower or faster must not flatten the rest of its panel.
+        full = min(max(v["median"] for v in values), 20) * 1.1
+
+        def at(value, top=full):
+            return left + width * min(value / top, 1)
+
+        y += 20
+        body.append(f'<text x="4" y="{y}" class="t">{escaped(comparison["id"])}: throughput over '
+                    f'{escaped(base["name"])}</text>')
+        y += 5
+        begin = y
+        for variant, value in zip(comparison["variants"], values):
+            name = variant["name"]
+            ours = name.startswith(("fsys ", "fsys_", "fsys.", "libfsys", "journal"))
+            middle = y + step / 2
+            body.append(f'<text x="{left - 4}" y="{y + 9}" class="n">{escaped(name)}</text>'
+                        f'<rect x="{left}" y="{y + 2}" width="{at(value["median"]) - left:.1f}" '
+                        f'height="{step - 4}" class="{"o" if ours else "p"}"/>'
+                        f'<path d="M{at(value["q1"]):.1f} {middle}H{at(value["q3"]):.1f}"/>'
+                        f'<text x="{left + width + 4}" y="{y + 9}">'
+                        f'{figures.number(value["median"])}</text>')
+            y += step
+        body.append(f'<path d="M{at(1):.1f} {begin}V{y}"/>')
+    style = ("text{font:9px sans-serif}.t{font-weight:bold}.n{text-anchor:end}"
+             f"path{{stroke:#000;stroke-width:.8}}.o{{fill:{OURS}}}.p{{fill:{THEIRS}}}")
+    return (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {left + width + 50} {y + 8}" '
+            f'width="{left + width + 50}" height="{y + 8}"><style>{style}</style>'
+            '<rect width="100%" height="100%" fill="#fff"/>' + "\n".join(body) + "</svg>\n")
 
 
 def draw(run, directory, prefix):
@@ -162,8 +182,12 @@ def draw(run, directory, prefix):
     for name, document in run["parts"].items():
         # The engine's own comparisons are too many for one picture; its goals sum them up.
         if name != "engine":
-            keep(name, comparisons_plot([c for c in document.get("comparisons", [])
-                                         if not c["id"].startswith("growth/")]))
+            picture = comparisons_picture([c for c in document.get("comparisons", [])
+                                           if not c["id"].startswith("growth/")])
+            if picture:
+                made[name] = f"{prefix}-{name}.svg"
+                with open(os.path.join(directory, made[name]), "w", encoding="utf-8") as file:
+                    file.write(picture)
         for one in document.get("open_loops", []):
             keep(one["id"], open_loop_plot(one))
         for curve in document.get("curves", []):

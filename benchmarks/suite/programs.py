@@ -19,8 +19,8 @@ ENGINE_GROUPS = ("idle", "single/", "batch/", "depth/", "nop/", "durable/", "ope
 JOURNAL_GROUPS = ("commit/", "async/", "open-loop/", "append/", "scan/", "open")
 
 # Seconds that each part takes on 2 processors once everything is built: a full run, --quick.
-EXPECTED = {"engine": (900, 60), "peers": (420, 40), "journal": (600, 60), "python": (180, 20),
-            "rust": (90, 20), "growth": (330, 40)}
+EXPECTED = {"engine": (900, 45), "peers": (420, 50), "journal": (600, 60), "python": (150, 30),
+            "rust": (90, 15), "growth": (330, 45)}
 
 
 class Missing(Exception):
