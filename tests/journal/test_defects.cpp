@@ -58,6 +58,13 @@ void operator delete[](void *memory, Alignment, const Quiet &) noexcept { std::f
 
 namespace {
 
+// Their builds are slow: what is a figure is asked for in full of the other builds only.
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+constexpr bool kSanitized = true;
+#else
+constexpr bool kSanitized = false;
+#endif
+
 std::unique_ptr<sim::Disk> twin(const sim::Disk &disk) {
     sim::Random random(1);
     return disk.crash(sim::Loss::none, random);
@@ -659,7 +666,8 @@ TEST_CASE("P6: threads that come back at once share every sync", "[journal][defe
     const Stat stat = journal->stat();
     REQUIRE(stat.commits == 16 * 25);
     INFO(stat.commits << " commits in " << stat.led << " syncs");
-    REQUIRE(static_cast<double>(stat.commits) / static_cast<double>(stat.led) > 0.8 * kThreads);
+    REQUIRE(static_cast<double>(stat.commits) / static_cast<double>(stat.led) >
+            (kSanitized ? 0.3 : 0.8) * kThreads);
 }
 
 TEST_CASE("P7: waiting for a sync, blocking or not, costs no CPU", "[journal][defects]") {
@@ -688,7 +696,7 @@ TEST_CASE("P7: waiting for a sync, blocking or not, costs no CPU", "[journal][de
     }
     const double spent = cpu_seconds() - before;
     INFO(spent << " s of CPU");
-    REQUIRE(spent < 0.06);
+    REQUIRE(spent < (kSanitized ? 0.5 : 0.06));
     for (const auto &[cookie, results] : sink.results) {
         REQUIRE(results == std::vector<std::int64_t>{0});
     }
