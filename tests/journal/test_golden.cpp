@@ -43,7 +43,8 @@ std::string second_reader(const std::string &path) {
 }  // namespace
 
 TEST_CASE("golden journals are read, and can be written on", "[journal][golden]") {
-    for (const char *name : {"two-records", "segments-512", "direct-4096", "torn-512"}) {
+    for (const char *name : {"two-records", "segments-512", "direct-4096", "torn-512",
+                             "batches-512"}) {
         Scratch dir;
         const std::string golden = std::string(FSYS_TEST_SOURCE "/golden/") + name;
         std::filesystem::create_directory(dir / "j");
