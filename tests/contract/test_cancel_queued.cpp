@@ -26,6 +26,13 @@ void take(const Rig &rig, unsigned count, std::uint64_t user_data, std::int64_t 
     CHECK(fsys_reap(rig, nullptr, 0, 0) == 0);
 }
 
+// Without the fakes' EINTR from any system call and their short writes, which keep to no blocks.
+Setup for_journals() {
+    Setup setup;
+    setup.queue = quiet();
+    return setup;
+}
+
 // A journal whose asynchronous syncs wait: a reservation that nobody publishes holds the frontier.
 struct HeldJournal {
     TempDir dir;
@@ -39,7 +46,6 @@ struct HeldJournal {
         options.segment_bytes = 65536;
         options.buffer_bytes = 65536;
         options.block_bytes = 512;
-        options.mode = FSYS_JOURNAL_MODE_BUFFERED;  // the fakes' short writes keep to no blocks
         REQUIRE(fsys_journal_open(rig, (dir / "j").c_str(), &options, nullptr, &journal) == 0);
         REQUIRE(fsys_journal_reserve(journal, 100, 0, &ticket) == 0);
         REQUIRE(fsys_journal_append(journal, "behind it", 9, 0, &lsn) == 0);
@@ -269,7 +275,7 @@ TEST_CASE("cancel queued: submitted, cancelled and reused by many threads", "[ra
 }
 
 TEST_CASE("cancel: what a journal was asked for, by token") {
-    Rig rig;
+    Rig rig(for_journals());
     HeldJournal held(rig);
     fsys_op sync = 0;
     fsys_op commit = 0;
@@ -304,7 +310,7 @@ TEST_CASE("cancel: what a journal was asked for, by token") {
 }
 
 TEST_CASE("cancel queued: what a journal was asked for") {
-    Rig rig;
+    Rig rig(for_journals());
     HeldJournal held(rig);
     REQUIRE(fsys_journal_submit_sync(held.journal, held.lsn, 7, nullptr) == 0);
     REQUIRE(fsys_journal_submit_sealed(held.journal, 0, 7, nullptr) == 0);
@@ -330,7 +336,7 @@ TEST_CASE("cancel queued: what a journal was asked for") {
 }
 
 TEST_CASE("cancel queued: a journal's requests, while they end by themselves", "[random]") {
-    Rig rig;
+    Rig rig(for_journals());
     HeldJournal held(rig);
     REQUIRE(fsys_journal_publish(held.journal, &held.ticket, nullptr) == 0);
     constexpr unsigned kEach = 100;

@@ -77,8 +77,11 @@ class Closing:
 class Runtime:
     """What an event loop must be able to do. One per handle."""
 
-    #: Makes an awaitable with set_result() and set_exception(), which refuse after a cancellation.
+    #: Makes an awaitable with set_result() and set_exception(), which refuse after a cancellation,
+    #: and that then calls `cancelled`.
     create_future: Callable[[], Any]
+    #: Called in the loop's thread with a future that was cancelled while its op had not ended.
+    cancelled: Callable[[Any], None]
 
     def soon(self, call: Callable[[], None]) -> None:
         """Calls in the loop's next turn."""
@@ -109,8 +112,10 @@ class File(Closing):
     """An open file of an asynchronous handle: Handle.open().
 
     read(), write() and their kin start with the loop's next turn and return a future, not a
-    coroutine: gather() and wait() take it as it is, without a task around it. A cancelled one ends
-    the wait, not the op: its buffer stays exported until the kernel has let go.
+    coroutine: gather() and wait() take it as it is, without a task around it. Cancelling it cancels
+    the op, as far as that can be done: what has not started does not start, a read of a pipe that waits
+    ends; what the device or a thread executes goes on, so a cancelled write may have been done. Its
+    buffer stays exported until the kernel has let go. asyncio.shield() lets the op go on.
     """
 
     def __init__(self, handle: "Handle", file: _fsys.File) -> None:
@@ -404,7 +409,7 @@ class Journal(Closing):
             try:
                 after = await future
             finally:
-                self._channel.unwatch_sealed(future)
+                self._channel.cancel(future)  # also when this coroutine is closed
             for segment in self._journal.segments():
                 if segment.number == after:
                     return segment
@@ -502,10 +507,16 @@ class Handle(Closing, WholeFiles):
                     # The handle has failed: its futures know, and nothing more will come.
                     runtime.unwatch(fd)
 
+        def cancelled(future: Any) -> None:
+            channel = weak()
+            if channel is not None:
+                channel.cancel(future)
+
         self._channel = _fsys.Channel(
             self._handle, runtime.create_future, lambda: runtime.soon(tick)
         )
         weak = weakref.ref(self._channel)
+        runtime.cancelled = cancelled
         fd = self._handle.event_fd
         self._fd: Optional[int] = fd
         runtime.watch(fd, reap)

@@ -13,6 +13,8 @@ completed. What is started in one turn of the loop is submitted together.
 from __future__ import annotations
 
 import asyncio
+import functools
+import weakref
 from typing import Any, Callable, TypeVar
 
 from . import _async
@@ -27,7 +29,21 @@ T = TypeVar("T")
 class _Runtime(_async.Runtime):
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self.create_future = self._loop.create_future
+        this = weakref.ref(self)
+
+        # A class, because a callback would cost every op that ends by itself a turn of the loop.
+        class Future(asyncio.Future):  # type: ignore[type-arg]
+            __slots__ = ()
+
+            def cancel(self, msg: Any = None) -> bool:
+                if not super().cancel(msg):
+                    return False
+                runtime = this()
+                if runtime is not None:
+                    runtime.cancelled(self)
+                return True
+
+        self.create_future = functools.partial(Future, loop=self._loop)
 
     def soon(self, call: Callable[[], None]) -> None:
         self._loop.call_soon(call)

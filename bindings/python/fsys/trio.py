@@ -12,6 +12,8 @@ start them first and await them afterwards, or use read_many().
 
 from __future__ import annotations
 
+import functools
+import weakref
 from typing import Any, Callable, Generator, Optional, TypeVar
 
 import outcome
@@ -29,9 +31,10 @@ T = TypeVar("T")
 class _Future:
     """A result that one task can wait for."""
 
-    __slots__ = ("_outcome", "_task")
+    __slots__ = ("_cancelled", "_outcome", "_task")
 
-    def __init__(self) -> None:
+    def __init__(self, cancelled: Callable[["_Future"], None]) -> None:
+        self._cancelled = cancelled
         self._outcome: Any = None
         self._task: Any = None
 
@@ -55,6 +58,7 @@ class _Future:
 
             def abort(raise_cancel: Any) -> trio.lowlevel.Abort:
                 self._task = None
+                self._cancelled(self)
                 return trio.lowlevel.Abort.SUCCEEDED
 
             yield from trio.lowlevel.wait_task_rescheduled(abort).__await__()
@@ -68,7 +72,14 @@ class _Runtime(_async.Runtime):
     def __init__(self) -> None:
         self._token = trio.lowlevel.current_trio_token()
         self._scope: Optional[trio.CancelScope] = None
-        self.create_future = _Future
+        this = weakref.ref(self)
+
+        def cancelled(future: _Future) -> None:
+            runtime = this()
+            if runtime is not None:
+                runtime.cancelled(future)
+
+        self.create_future = functools.partial(_Future, cancelled)
 
     def soon(self, call: Callable[[], None]) -> None:
         self._token.run_sync_soon(call, idempotent=True)

@@ -234,10 +234,45 @@ py::object Channel::watch_sealed(fsys_journal *journal, uint64_t after, const py
     return future;
 }
 
-void Channel::unwatch_sealed(const py::object &future) {
-    for (const uint32_t index : watches_) {
-        std::erase_if(slab_[index].waiters,
-                      [&](const Waiter &waiter) { return waiter.future.is(future); });
+void Channel::cancel(const py::object &future) {
+    if (engine_->closed() || dead_ || PyThread_get_thread_ident() != thread_) {
+        return;
+    }
+    std::vector<uint32_t> unsent;
+    bool waited = false;
+    for (uint32_t index = 0; index < slab_.size(); ++index) {
+        Entry &entry = slab_[index];
+        const bool group = entry.group && entry.group->future.is(future);
+        if (!group && !(entry.future && entry.future.is(future))) {
+            if (std::erase_if(entry.waiters, [&](const Waiter &waiter) {
+                    return waiter.future.is(future);
+                }) == 0) {
+                continue;
+            }
+            waited = true;
+            if (!entry.waiters.empty()) {
+                continue;  // others wait for the same
+            }
+        }
+        if (std::erase(listed_, index) != 0) {
+            std::erase(listed_journals_, index);
+            unsent.push_back(index);
+        } else if (!group) {
+            // Blocks of files, which a group has, end soon by themselves.
+            fsys_cancel_queued(engine_->handle(), index);
+        }
+        // It will end: nobody may join it any more.
+        std::erase(watches_, index);
+    }
+    fsys_result result{};
+    result.result = -ECANCELED;
+    in_flight_ += unsent.size();
+    for (const uint32_t index : unsent) {
+        complete(index, result);
+    }
+    if (waited) {
+        // No completion will: trio's may be awaited again.
+        fail_future(future, -ECANCELED, py::none());
     }
 }
 
@@ -368,7 +403,7 @@ void Channel::complete_watch(Entry &entry, int64_t result) {
         if (result >= 0) {
             succeed(waiter.future, py::int_(result));
         } else {
-            // Only closing the journal cancels it.
+            // Where somebody still waits, only closing the journal cancels it.
             fail_future(waiter.future, result == -ECANCELED ? FSYS_E_CLOSED : result, entry.name);
         }
     }
@@ -491,7 +526,8 @@ void bind_channel(py::module_ &module) {
                  return self.watch_sealed(journal.get(), after, journal.path());
              },
              "Lists a wait for a sealed segment numbered above `after`; the future gives its number.")
-        .def("unwatch_sealed", &Channel::unwatch_sealed, "Ends the interest in such a future.")
+        .def("cancel", &Channel::cancel,
+             "The future was cancelled: its op ends, unless others wait for it, too.")
         .def("tick", &Channel::tick, "Submits what is listed and takes what is there.")
         .def("reap", &Channel::reap, "Takes what is there.")
         .def("detach", [](Channel &self) { self.detach(FSYS_E_CLOSED); },

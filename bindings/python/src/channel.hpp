@@ -38,12 +38,14 @@ public:
     py::object sync_journal(const py::object &owner, fsys_journal *journal, uint64_t lsn,
                             const py::object &name);
 
-    /// A future for the number of the oldest sealed segment numbered above `after`. Such an op
-    /// cannot be cancelled: those with the same `after` are one, which stays when nobody waits. It
-    /// keeps nothing alive, or a segment that never comes would: who waits does.
+    /// A future for the number of the oldest sealed segment numbered above `after`. Those with the
+    /// same `after` are one op. It keeps nothing alive, or a segment that never comes would: who waits
+    /// does.
     py::object watch_sealed(fsys_journal *journal, uint64_t after, const py::object &name);
-    /// Nobody waits for this future of watch_sealed() any more.
-    void unwatch_sealed(const py::object &future);
+    /// Nobody waits for this future any more: its op is ended, if it has not ended and no other future
+    /// needs it. What has not been submitted ends at once; the rest is asked to, and its memory stays
+    /// until the completion. Looks at all entries.
+    void cancel(const py::object &future);
 
     /// Submits what is listed and takes what is there.
     void tick();

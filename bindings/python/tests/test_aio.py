@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import os
 import pathlib
@@ -165,20 +166,105 @@ def test_a_cancelled_read_keeps_the_buffer(run: Run) -> None:
             task = asyncio.ensure_future(read())
             await asyncio.sleep(0.02)
             task.cancel()
+            with pytest.raises(BufferError):
+                into.clear()  # the loop has not taken the completion yet
             with pytest.raises(asyncio.CancelledError):
                 await task
-            with pytest.raises(BufferError):
-                into.clear()
+            await until_idle(handle)
+            into.clear()
             os.write(writing, b"late")
-            while bytes(into) != b"late":
-                await asyncio.sleep(0.001)
-            await asyncio.sleep(0.02)
-            into.clear()  # released once the completion was taken
-            with pytest.raises(asyncio.TimeoutError):
-                await asyncio.wait_for(file.read(1, 0), 0.02)
-            os.write(writing, b"x")
+            assert await file.read(4, 0) == b"late"  # the cancelled one has taken nothing
         os.close(reading)
         os.close(writing)
+
+    run(main)
+
+
+async def until_idle(handle: Any) -> None:
+    while handle.stats().in_flight or handle._channel.busy:
+        await asyncio.sleep(0.001)
+
+
+@loops
+def test_a_cancelled_op_gives_its_slot_back(run: Run) -> None:
+    async def main() -> None:
+        reading, writing = os.pipe()
+        async with fsys.aio.Handle(max_ops=4) as handle:
+            file = await handle.open(reading)
+            for _ in range(30):
+                with pytest.raises(asyncio.TimeoutError):
+                    await asyncio.wait_for(file.read(1, 0), 0.001)
+            # More than there are slots: some were never submitted.
+            started = [file.read(1, 0) for _ in range(20)]
+            await asyncio.sleep(0.01)
+            for one in started:
+                assert one.cancel()  # type: ignore[attr-defined]
+            await until_idle(handle)
+            # Before the loop's next turn: nothing was exported for long.
+            into = bytearray(1)
+            file.read_into(into, 0).cancel()  # type: ignore[attr-defined]
+            into.clear()
+            # Shielded, the op goes on.
+            shielded = file.read(1, 0)
+            with pytest.raises(asyncio.TimeoutError):
+                await asyncio.wait_for(asyncio.shield(shielded), 0.01)
+            os.write(writing, b"x")
+            assert await shielded == b"x"
+        os.close(reading)
+        os.close(writing)
+
+    run(main)
+
+
+@loops
+def test_cancelled_blocks(run: Run, tmp_path: pathlib.Path) -> None:
+    (tmp_path / "f").write_bytes(bytes(1 << 20))
+
+    async def main() -> None:
+        async with fsys.aio.Handle(max_ops=8) as handle:
+            file = await handle.open(tmp_path / "f")
+            for pause in (None, 0.0, 0.001):
+                into = [bytearray(1000) for _ in range(500)]
+                blocks = file.read_many_into(into, range(0, 500_000, 1000))
+                if pause is not None:
+                    await asyncio.sleep(pause)
+                blocks.cancel()  # type: ignore[attr-defined]
+                await until_idle(handle)
+                for one in into:
+                    one.clear()
+            assert await file.read(4, 0) == bytes(4)
+
+    run(main)
+
+
+@loops
+def test_a_cancelled_wait_for_a_journal(run: Run, tmp_path: pathlib.Path) -> None:
+    async def main() -> None:
+        async with fsys.aio.Handle(max_ops=4) as handle:
+            journal = await handle.journal(tmp_path / "j", segment_bytes=65536)
+            # Holds up all that is behind it.
+            ticket = await journal.reserve(4)
+            for _ in range(10):
+                with pytest.raises(asyncio.TimeoutError):
+                    await asyncio.wait_for(journal.commit(b"behind"), 0.001)
+                with pytest.raises(asyncio.TimeoutError):
+                    await asyncio.wait_for(journal.next_sealed(), 0.001)
+            await until_idle(handle)
+            # Two of one turn are one request, which goes on for the other.
+            gone, kept = journal.commit(b"gone"), journal.commit(b"kept")
+            sealed = [asyncio.ensure_future(journal.next_sealed()) for _ in range(2)]
+            await asyncio.sleep(0.005)
+            assert gone.cancel() and sealed[0].cancel()  # type: ignore[attr-defined]
+            await asyncio.sleep(0.005)
+            assert handle.stats().in_flight == 2
+            ticket.abandon()
+            lsn = await kept
+            assert journal.frontiers().durable >= lsn
+            await journal.rotate()
+            assert (await sealed[1]).number == 1
+            reader = await journal.reader()
+            records = [record.data async for record in reader]
+            assert records == [b"behind"] * 10 + [b"gone", b"kept"]  # only the waits ended
 
     run(main)
 
@@ -192,12 +278,23 @@ def test_trio_cancel() -> None:
             with trio.move_on_after(0.02) as scope:
                 await file.read_into(into, 0)
             assert scope.cancelled_caught
-            with pytest.raises(BufferError):
-                into.clear()
-            os.write(writing, b"late")
-            while bytes(into) != b"late":
+            while handle.stats().in_flight or handle._channel.busy:
                 await trio.sleep(0.001)
-        into.clear()
+            into.clear()
+            os.write(writing, b"late")
+            again = file.read(4, 0)
+            assert await again == b"late"  # the cancelled one has taken nothing
+            # Awaited again, it says how it ended.
+            waiting = file.read(1, 0)
+
+            async def wait() -> None:
+                await waiting
+
+            with trio.move_on_after(0.01):
+                await wait()
+            with pytest.raises(OSError) as ended:
+                await wait()
+            assert ended.value.errno == errno.ECANCELED
         os.close(reading)
         os.close(writing)
 
