@@ -26,7 +26,6 @@ ROOT = pathlib.Path(__file__).resolve().parents[3]
 
 #: Functions of the library that the package has no use for, each with its reason.
 NOT_BOUND = {
-    "fsys_cancel_queued": "of futures: a cancelled one lets its op go on",
     "fsys_journal_commit": "append and sync, so that Ctrl-C ends the wait",
     "fsys_journal_submit_commit": "append and submit_sync, which share one request in a turn",
     "fsys_poll": "of caller-driven handles",
