@@ -77,22 +77,28 @@ int Journal::recover(RecoveryReport &report) {
         report.text = "cannot open the directory";
         return code;
     }
-    Listing listing;
-    code = store_.list(listing);
-    if (code < 0) {
-        report.text = "cannot list the directory";
-        return code;
-    }
-    if (!listing.mark && listing.segments.empty()) {
-        if (!options_.create) {
-            report.text = "no journal in the directory";
-            return -ENOENT;
+    // Nothing may be made in a directory that is not a journal. One that has a watermark is, and is
+    // listed only once, by examine(): with many segments that is most of what opening costs.
+    Fd mark;
+    if (store_.open_segment(kMarkName, O_RDONLY, mark) < 0) {
+        Listing listing;
+        code = store_.list(listing);
+        if (code < 0) {
+            report.text = "cannot list the directory";
+            return code;
         }
-        if (listing.foreign != 0) {
-            report.text = "the directory holds other files, such as " + listing.foreign_name;
-            return -ENOTEMPTY;
+        if (!listing.mark && listing.segments.empty()) {
+            if (!options_.create) {
+                report.text = "no journal in the directory";
+                return -ENOENT;
+            }
+            if (listing.foreign != 0) {
+                report.text = "the directory holds other files, such as " + listing.foreign_name;
+                return -ENOTEMPTY;
+            }
         }
     }
+    mark.reset();
     code = store_.lock();
     if (code < 0) {
         report.text = code == -EAGAIN ? "another writer has the journal open"
