@@ -8,11 +8,27 @@
 #include <cstdint>
 #include <cstring>
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 #include <isa-l/crc.h>
 
 namespace libfsys::journal {
 
 #if defined(__x86_64__)
+// By cpuid: the compiler's own __builtin_cpu_supports() would link code that runs when the library is
+// loaded.
+inline bool has_crc32() {
+    static const bool has = [] {
+        unsigned a = 0;
+        unsigned b = 0;
+        unsigned c = 0;
+        unsigned d = 0;
+        return __get_cpuid(1, &a, &b, &c, &d) != 0 && (c & bit_SSE4_2) != 0;
+    }();
+    return has;
+}
+
 // The crc32 instruction (SSE4.2), 8 bytes in 3 cycles: inlined, it has a frame header done before
 // ISA-L has chosen its kernel (4 ns against 13), and loses from about 200 bytes on. By assembler, since
 // an intrinsic wants the whole translation unit compiled for SSE4.2.
@@ -44,7 +60,7 @@ inline std::uint32_t crc32c_short(std::uint32_t state, const unsigned char *byte
 inline std::uint32_t crc32c(std::uint32_t state, const void *data, std::size_t length) {
     auto *bytes = static_cast<unsigned char *>(const_cast<void *>(data));
 #if defined(__x86_64__)
-    if (length < 200 && __builtin_cpu_supports("sse4.2")) {
+    if (length < 200 && has_crc32()) {
         return crc32c_short(state, bytes, length);
     }
 #endif
