@@ -55,8 +55,10 @@ void Journal::drop_baton() {
 
 // ----------------------------------------------------------------- the frontier
 
-void Journal::walk() {
-    const Lsn tail = lsn_of(tail_.load(std::memory_order_acquire));
+// Through `limit` at most. A flush does not look beyond what it will write: what is made durable is told
+// by the last group boundary that was walked over, and one that lies behind the flush tells nothing.
+void Journal::walk(Lsn limit) {
+    const Lsn tail = std::min(lsn_of(tail_.load(std::memory_order_acquire)), limit);
     Lsn at = frontier_;
     if (at >= tail) {
         return;
@@ -101,7 +103,7 @@ int Journal::flush(Flush how) {
 // 1: done, 0: less. No exception leaves it either.
 int Journal::write_blocks(std::uint64_t least, Flush how) {
     try {
-        walk();
+        walk(~Lsn{0});
         const Lsn whole =
             base_ + (frontier_ - base_) / options_.block_bytes * options_.block_bytes;
         if (poison_.load(std::memory_order_acquire) != 0 || whole <= written_raw_ + least) {
@@ -119,12 +121,12 @@ int Journal::flush_all(Flush how) {
         return kPoisoned;
     }
     const std::uint64_t block = options_.block_bytes;
+    Lsn target = ~Lsn{0};
     const auto write_whole_blocks = [&] {
-        walk();
+        walk(target);
         const Lsn whole = base_ + (frontier_ - base_) / block * block;
         return whole > written_raw_ ? write_range(whole, Flush::written) : 0;
     };
-    Lsn target;
     for (std::uint64_t word = tail_.load(std::memory_order_acquire);;) {
         const Lsn at = lsn_of(word);
         target = at;
@@ -157,12 +159,12 @@ int Journal::flush_all(Flush how) {
     }
     // Appenders that hold positions below the target are copying: wait for them, not for tickets.
     for (int tries = 0;; ++tries) {
-        walk();
+        walk(target);
         if (frontier_ >= target || poison_.load(std::memory_order_relaxed) != 0) {
             break;
         }
         if (ticket_at(frontier_)) {
-            walk();  // published between the walk and the look
+            walk(target);  // published between the walk and the look
             if (frontier_ < target && ticket_at(frontier_)) {
                 break;
             }

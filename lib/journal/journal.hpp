@@ -308,7 +308,7 @@ private:
     bool try_baton();
     void take_baton();
     void drop_baton();
-    void walk();
+    void walk(Lsn limit);
     int flush(Flush how);
     int flush_all(Flush how);
     int write_range(Lsn to, Flush how);

@@ -184,7 +184,7 @@ void PowerLoss::append(Journal &journal) {
 // More than half the log buffer without a sync: written behind the appends, over segments whose
 // successors have no name yet when they are written to.
 void PowerLoss::burst(Journal &journal) {
-    for (std::size_t done = 0; done < options_.buffer_bytes;) {
+    for (std::size_t done = 0; done < options_.buffer_bytes * 5 / 8;) {
         const std::size_t length = 3000 + random_.below(4000);
         append(journal, length);
         done += length;

@@ -670,6 +670,29 @@ TEST_CASE("P6: threads that come back at once share every sync", "[journal][defe
             (kSanitized ? 0.3 : 0.8) * kThreads);
 }
 
+TEST_CASE("a commit needs one sync while others append", "[journal][defects]") {
+    Scratch dir;
+    auto journal = open_journal(dir / "j", small(1 << 20));
+    REQUIRE(journal);
+    std::atomic<bool> stop{false};
+    std::thread appender([&] {
+        while (!stop) {
+            journal->append("0123456789", 10, 0, nullptr);
+        }
+    });
+    constexpr std::uint64_t kCommits = 200;
+    int wrong = 0;
+    for (std::uint64_t i = 0; i < kCommits; ++i) {
+        wrong += journal->commit("x", 1, 0, -1, nullptr) != 0;
+    }
+    stop = true;
+    appender.join();
+    REQUIRE(wrong == 0);
+    // Who is not covered by its sync joins another, which counts.
+    REQUIRE(journal->stat().commits == kCommits);
+    REQUIRE(journal->close() == 0);
+}
+
 TEST_CASE("P7: waiting for a sync, blocking or not, costs no CPU", "[journal][defects]") {
     Scratch dir;
     Spy spy;
