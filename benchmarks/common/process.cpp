@@ -71,9 +71,9 @@ Footprint footprint() {
             unsigned long long kib = 0;
             if (std::sscanf(line, "Rss: %llu", &kib) == 1)
                 seen.resident_bytes = kib * 1024;
-            else if (std::sscanf(line, "Private_Clean: %llu", &kib) == 1 ||
+            else if (std::sscanf(line, "Shared_Dirty: %llu", &kib) == 1 ||
                      std::sscanf(line, "Private_Dirty: %llu", &kib) == 1)
-                seen.private_bytes += kib * 1024;
+                seen.dirty_bytes += kib * 1024;
         }
         std::fclose(rollup);
     }

@@ -25,7 +25,9 @@ struct Footprint {
     unsigned rings = 0;                ///< descriptors that are io_uring instances
     unsigned descriptors = 0;          ///< all of them
     std::uint64_t resident_bytes = 0;  ///< private and shared pages in RAM, smaps_rollup Rss
-    std::uint64_t private_bytes = 0;   ///< Private_Clean + Private_Dirty
+    /// Private_Dirty + Shared_Dirty: what is held. Pages of code are not in it, which the kernel maps
+    /// around a fault in larger or smaller groups (a hundred KiB more or less from run to run).
+    std::uint64_t dirty_bytes = 0;
 };
 
 Footprint footprint();
