@@ -44,6 +44,7 @@ ROWS = (
 # Latency at 80 % load: the table, our row, the peer's.
 LATENCIES = (
     ("open-loop/direct-read", "fsys queue", "liburing", "p99 of O_DIRECT reads at 80 % load"),
+    ("open-loop/direct-read", "fsys caller driver", "liburing", "the same, caller-driven"),
     ("open-loop/commit-grouped", "libfsys, 64 threads", "RocksDB sync, 64 threads",
      "p99 of commits at 80 % load"),
 )
