@@ -227,6 +227,10 @@ int Journal::write_range(Lsn to, Flush how) {
             dirty_ = dirty_ || !dsync;
             counters_.flushed.fetch_add(length, std::memory_order_relaxed);
             released_.store(upto, std::memory_order_release);
+            if (upto - active_.first_lsn >= data_bytes_ / 2 && prepared_for_ != active_.number) {
+                prepared_for_ = active_.number;
+                prepare_ahead();
+            }
         }
         if (planted(Bug::early_frontier)) {
             durable_raw_ = written_raw_;

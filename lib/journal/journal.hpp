@@ -343,6 +343,8 @@ private:
     int ensure_segments(Lsn end, bool emergency);
     int ensure_spare();
     int make_one_spare(std::uint64_t id);
+    bool wants_spare();
+    void prepare_ahead();
     void update_limits();
     int quiesce(Lsn *tail);
     void resume(Lsn tail);
@@ -418,6 +420,7 @@ private:
     std::deque<Crossing> crossings_;
     Fd active_fd_;
     SegmentHeader active_{};
+    std::uint64_t prepared_for_ = 0;  // number of the segment whose successor was thought of
     Handover handover_;
 
     std::mutex segments_mutex_;
@@ -458,6 +461,12 @@ private:
         Journal *journal;
         void run() override;
     } behind_;
+    // Makes the next spare before anybody needs it.
+    struct Ahead final : Task {
+        Journal *journal;
+        std::atomic<bool> lent{false};
+        void run() override;
+    } ahead_;
 };
 
 }  // namespace libfsys::journal

@@ -43,6 +43,7 @@ bool valid(const Options &o) {
 Journal::Journal(Syscalls &sys, const std::string &path, const Options &options)
     : store_(sys), path_(path), options_(options), runner_(options.runner) {
     behind_.journal = this;
+    ahead_.journal = this;
 }
 
 Journal::~Journal() { abandon(); }
@@ -385,7 +386,8 @@ int Journal::close() {
     for (;;) {
         // Lent threads must have left before the object goes.
         bool busy = behind_scheduled_.load(std::memory_order_acquire) ||
-                    handover_.lent.load(std::memory_order_acquire);
+                    handover_.lent.load(std::memory_order_acquire) ||
+                    ahead_.lent.load(std::memory_order_acquire);
         {
             const std::lock_guard lock(async_mutex_);
             busy = busy || async_running_;

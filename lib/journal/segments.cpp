@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
+#include <new>
 #include <sstream>
 
 #include "engine/futex.hpp"
@@ -69,6 +70,33 @@ int Journal::make_one_spare(std::uint64_t id) {
         update_limits();
     }
     return code;
+}
+
+bool Journal::wants_spare() {
+    const std::lock_guard lock(segments_mutex_);
+    return spares_.size() <= options_.reserve_segments;
+}
+
+// A spare takes as long as writing a segment full of zeros: some 50 ms in which every appender would
+// wait. So a thread is lent for it when the active segment is half full. With no spares wanted, or no
+// thread to be had, the appender that needs it makes it.
+void Journal::prepare_ahead() {
+    if (runner_ != nullptr && options_.spare_segments != 0 && wants_spare() &&
+        !ahead_.lent.exchange(true, std::memory_order_acq_rel)) {
+        runner_->run(&ahead_);
+    }
+}
+
+void Journal::Ahead::run() {
+    Journal &j = *journal;
+    if (j.poison_.load(std::memory_order_acquire) == 0 && j.wants_spare()) {
+        // No room is no failure yet: the appender that needs the segment will be told.
+        try {
+            j.ensure_segments(j.limit_.load(std::memory_order_acquire) + 1, false);
+        } catch (const std::bad_alloc &) {
+        }
+    }
+    lent.store(false, std::memory_order_release);  // the last access
 }
 
 // For the segment that must be begun now. Not subject to the cap: the one it follows is being cut.

@@ -693,6 +693,45 @@ TEST_CASE("a commit needs one sync while others append", "[journal][defects]") {
     REQUIRE(journal->close() == 0);
 }
 
+TEST_CASE("the next segment is made by a lent thread before a committer needs it",
+          "[journal][defects]") {
+    class WhoMakes final : public Syscalls {
+    public:
+        std::thread::id committer{};
+        std::atomic<int> by_committer{0};
+        std::atomic<int> by_others{0};
+        int fallocate(int fd, int mode, std::uint64_t offset, std::uint64_t length) override {
+            ++(std::this_thread::get_id() == committer ? by_committer : by_others);
+            return Syscalls::fallocate(fd, mode, offset, length);
+        }
+    };
+    Scratch dir;
+    WhoMakes sys;
+    ThreadRunner runner;
+    Options options = small(65536);
+    options.runner = &runner;
+    auto journal = open_journal(dir / "j", options, nullptr, nullptr, sys);
+    REQUIRE(journal);
+    sys.committer = std::this_thread::get_id();
+    const std::string text(300, 'x');
+    for (std::uint64_t segments = 1; segments < 5; segments = journal->stat().segments) {
+        // At most a block each: half a segment is far from its end.
+        for (int i = 0; i < 66; ++i) {
+            REQUIRE(journal->commit(text.data(), text.size(), 0, -1, nullptr) == 0);
+        }
+        for (int i = 0; i < 5000 && journal->stat().spares == 0; ++i) {
+            std::this_thread::sleep_for(std::chrono::milliseconds(1));
+        }
+        REQUIRE(journal->stat().spares != 0);
+        while (journal->stat().segments == segments) {
+            REQUIRE(journal->commit(text.data(), text.size(), 0, -1, nullptr) == 0);
+        }
+    }
+    REQUIRE(journal->close() == 0);
+    REQUIRE(sys.by_committer == 0);
+    REQUIRE(sys.by_others >= 4);
+}
+
 TEST_CASE("P7: waiting for a sync, blocking or not, costs no CPU", "[journal][defects]") {
     Scratch dir;
     Spy spy;
