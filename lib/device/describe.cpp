@@ -7,7 +7,6 @@
 #include "device/probe.hpp"
 #include "platform/text.hpp"
 
-
 namespace libfsys::device {
 namespace {
 

@@ -451,17 +451,13 @@ int Journal::wait_for_space(Lsn end, unsigned flags, std::int64_t deadline) {
 
 // Half a buffer full: let a lent thread write it out while the appenders go on.
 void Journal::write_behind(Lsn end) {
-    if (runner_ == nullptr || end - released_.load(std::memory_order_relaxed) < buffer_.size() / 2 ||
-        behind_scheduled_.load(std::memory_order_relaxed)) {
-        return;
-    }
-    if (!behind_scheduled_.exchange(true, std::memory_order_acq_rel)) {
-        runner_->run(&behind_);
+    if (end - released_.load(std::memory_order_relaxed) >= buffer_.size() / 2 && !behind_.lent()) {
+        behind_.lend(runner_);
     }
 }
 
-void Journal::Behind::run() {
-    Journal &j = *journal;
+void Journal::Behind::work() {
+    Journal &j = journal;
     j.take_baton();
     // Goes on while appenders keep ahead, so that the device is not idle between two loans; but
     // not while anybody waits for a sync.
@@ -469,9 +465,13 @@ void Journal::Behind::run() {
            static_cast<std::uint32_t>(j.joined_.load(std::memory_order_relaxed)) == 0 &&
            j.baton_.load(std::memory_order_relaxed) != 2) {
     }
-    j.settle();
+    j.keep_in([&j] {
+        if (j.handover_.pending() && j.close_handover() == 0) {
+            j.publish_progress();
+        }
+        return 0;
+    });
     j.drop_baton();
-    j.behind_scheduled_.store(false, std::memory_order_release);
 }
 
 }  // namespace libfsys::journal

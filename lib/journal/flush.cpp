@@ -89,20 +89,14 @@ void Journal::walk(Lsn limit) {
     counters_.frames.fetch_add(frames, std::memory_order_relaxed);
 }
 
-// No exception leaves a flush: it would leave the baton held, and end the process when a pool thread
-// leads. Memory is asked for only when a segment is sealed or opened, and then its fate is unknown.
 int Journal::flush(Flush how) {
-    try {
-        return flush_all(how);
-    } catch (const std::bad_alloc &) {
-        return fail("finding memory for", -ENOMEM, durable_raw_, written_raw_);
-    }
+    return keep_in([&] { return flush_all(how); });
 }
 
 // Gives the kernel what is published and fills whole blocks, if that is more than `least` bytes.
-// 1: done, 0: less. No exception leaves it either.
+// 1: done, 0: less.
 int Journal::write_blocks(std::uint64_t least, Flush how) {
-    try {
+    return keep_in([&] {
         walk(~Lsn{0});
         const Lsn whole =
             base_ + (frontier_ - base_) / options_.block_bytes * options_.block_bytes;
@@ -111,9 +105,7 @@ int Journal::write_blocks(std::uint64_t least, Flush how) {
         }
         const int code = write_range(whole, how);
         return code < 0 ? code : 1;
-    } catch (const std::bad_alloc &) {
-        return fail("finding memory for", -ENOMEM, durable_raw_, written_raw_);
-    }
+    });
 }
 
 int Journal::flush_all(Flush how) {

@@ -20,10 +20,12 @@
 #include <sys/uio.h>
 
 #include <atomic>
+#include <cerrno>
 #include <cstdint>
 #include <deque>
 #include <map>
 #include <mutex>
+#include <new>
 #include <string>
 #include <vector>
 
@@ -60,6 +62,36 @@ public:
 
 protected:
     ~Runner() = default;
+};
+
+class Journal;
+
+// Work of a journal that a thread is lent for, at most once at a time. The journal stays until it is
+// back.
+class Loan : public Task {
+public:
+    explicit Loan(Journal &of) : journal(of) {}
+    // False: there is nobody to lend a thread, or the last loan is not back.
+    bool lend(Runner *runner) {
+        if (runner == nullptr || lent_.exchange(true, std::memory_order_acq_rel)) {
+            return false;
+        }
+        runner->run(this);
+        return true;
+    }
+    bool lent() const { return lent_.load(std::memory_order_acquire); }
+
+protected:
+    ~Loan() = default;
+    Journal &journal;
+
+private:
+    virtual void work() = 0;
+    void run() final {
+        work();
+        lent_.store(false, std::memory_order_release);  // the last access
+    }
+    std::atomic<bool> lent_{false};
 };
 
 enum class IoMode { automatic, direct, buffered };
@@ -249,24 +281,22 @@ private:
     };
     // From a full segment to its successor, see rotate.cpp. begin_successor() fills it in, carry_out()
     // runs once, on a lent thread or on the leader's; everything else is the leader's.
-    struct Handover final : Task {
+    struct Handover final : Loan {
         static constexpr std::uint32_t kNone = 0, kReady = 1, kTaken = 2, kDone = 3;
 
-        Journal *journal = nullptr;
-        Fd last;                   // the full one, none at a start
-        bool last_dirty = false;   // written without a sync since
-        int next = -1;             // descriptor of the successor, owned by active_fd_
-        std::uint64_t spare = 0;   // what the successor still is
-        SegmentHeader header{};    // of the successor; its crc is known once it is written
+        using Loan::Loan;
+        Fd last;                  // the full one, none at a start
+        bool last_dirty = false;  // written without a sync since
+        std::uint64_t spare = 0;  // what the successor still is
+        SegmentHeader header{};   // of the successor; its crc is known once it is written
         const char *step = "";
         int code = 0;
         std::atomic<std::uint32_t> state{kNone};  // futex word
-        std::atomic<bool> lent{false};  // with the runner, which will call run() sooner or later
 
         bool pending() const { return state.load(std::memory_order_relaxed) != kNone; }
         bool carry_out();
         void perform();
-        void run() override;
+        void work() override;
     };
     struct Piece {  // of a record: where its next frame goes
         Lsn pad_from, start;
@@ -318,7 +348,9 @@ private:
     int start_segment(Lsn first, Lsn open_group);
     int begin_successor(Lsn first, Lsn open_group);
     int end_handover();
-    void settle();
+    int close_handover();
+    template <class F>
+    int keep_in(F &&body);
     void publish_progress();
     int fail(const char *step, int code, Lsn lo, Lsn hi);
     bool ticket_at(Lsn start);
@@ -409,7 +441,6 @@ private:
     alignas(64) std::atomic<std::uint32_t> baton_{0};
     std::atomic<std::uint32_t> space_sequence_{0};
     std::atomic<std::uint32_t> space_waiters_{0};
-    std::atomic<bool> behind_scheduled_{false};
 
     // Fields of the baton.
     Lsn frontier_ = 0;      // everything below is published
@@ -421,7 +452,7 @@ private:
     Fd active_fd_;
     SegmentHeader active_{};
     std::uint64_t prepared_for_ = 0;  // number of the segment whose successor was thought of
-    Handover handover_;
+    Handover handover_{*this};
 
     std::mutex segments_mutex_;
     std::deque<Live> live_segments_;
@@ -457,16 +488,27 @@ private:
             gathers{0}, gather_misses{0}, rotations{0}, recycled{0}, space_waits{0},
             pins_dropped{0};
     } counters_;
-    struct Behind final : Task {
-        Journal *journal;
-        void run() override;
-    } behind_;
+    // Writes out what appenders have filled.
+    struct Behind final : Loan {
+        using Loan::Loan;
+        void work() override;
+    } behind_{*this};
     // Makes the next spare before anybody needs it.
-    struct Ahead final : Task {
-        Journal *journal;
-        std::atomic<bool> lent{false};
-        void run() override;
-    } ahead_;
+    struct Ahead final : Loan {
+        using Loan::Loan;
+        void work() override;
+    } ahead_{*this};
 };
+
+// No exception leaves a leader: it would leave the baton held, and end the process when a pool thread
+// leads. Memory is asked for only when a segment is sealed or opened, and then its fate is unknown.
+template <class F>
+int Journal::keep_in(F &&body) {
+    try {
+        return body();
+    } catch (const std::bad_alloc &) {
+        return fail("finding memory for", -ENOMEM, durable_raw_, written_raw_);
+    }
+}
 
 }  // namespace libfsys::journal

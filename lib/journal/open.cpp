@@ -41,10 +41,7 @@ bool valid(const Options &o) {
 }  // namespace
 
 Journal::Journal(Syscalls &sys, const std::string &path, const Options &options)
-    : store_(sys), path_(path), options_(options), runner_(options.runner) {
-    behind_.journal = this;
-    ahead_.journal = this;
-}
+    : store_(sys), path_(path), options_(options), runner_(options.runner) {}
 
 Journal::~Journal() { abandon(); }
 
@@ -385,9 +382,7 @@ int Journal::close() {
     complete_async();
     for (;;) {
         // Lent threads must have left before the object goes.
-        bool busy = behind_scheduled_.load(std::memory_order_acquire) ||
-                    handover_.lent.load(std::memory_order_acquire) ||
-                    ahead_.lent.load(std::memory_order_acquire);
+        bool busy = behind_.lent() || handover_.lent() || ahead_.lent();
         {
             const std::lock_guard lock(async_mutex_);
             busy = busy || async_running_;

@@ -10,8 +10,9 @@
 // reads, and whose epoch no later segment has. Followers are told of nothing beyond the last name.
 //
 // The leader holds the baton from begin_successor() to end_handover(): no other code ever meets a
-// handover. The lent thread touches the Handover alone; `state` hands it over and back. A leader that
-// needs the outcome before the thread has begun does the work itself.
+// handover. The lent thread touches the Handover, and reads the successor's descriptor, which stays as it
+// is meanwhile; `state` hands both over and back. A leader that needs the outcome before the thread has
+// begun does the work itself.
 
 #include <algorithm>
 #include <cerrno>
@@ -24,8 +25,8 @@
 namespace libfsys::journal {
 
 int Journal::rotate_segment(Flush how) {
-    if (const int code = end_handover(); code < 0) {
-        return fail(handover_.step, code, durable_raw_, written_raw_);
+    if (const int code = close_handover(); code < 0) {
+        return code;
     }
     const Lsn edge = active_.first_lsn + active_.data_bytes;
     Lsn open_group = 0;
@@ -38,16 +39,13 @@ int Journal::rotate_segment(Flush how) {
         return fail("starting the successor of", code, durable_raw_, written_raw_);
     }
     counters_.rotations.fetch_add(1, std::memory_order_relaxed);
-    // Still with the runner: stolen by the leader the last time, and not yet called.
-    if (how == Flush::behind && runner_ != nullptr &&
-        !handover_.lent.exchange(true, std::memory_order_acq_rel)) {
-        runner_->run(&handover_);
-        return 0;
-    }
-    if (const int code = end_handover(); code < 0) {
-        return fail(handover_.step, code, durable_raw_, written_raw_);
-    }
-    return 0;
+    // Not lent when the leader did the last one itself and the runner has yet to find that out.
+    return how == Flush::behind && handover_.lend(runner_) ? 0 : close_handover();
+}
+
+int Journal::close_handover() {
+    const int code = end_handover();
+    return code < 0 ? fail(handover_.step, code, durable_raw_, written_raw_) : 0;
 }
 
 int Journal::start_segment(Lsn first, Lsn open_group) {
@@ -85,10 +83,8 @@ int Journal::begin_successor(Lsn first, Lsn open_group) {
     if (const int code = store_.open_spare(spare, direct_, fd); code < 0) {
         return code;
     }
-    handover_.journal = this;
     handover_.last = std::move(active_fd_);
     handover_.last_dirty = dirty_;
-    handover_.next = fd.get();
     handover_.spare = spare;
     handover_.header = header;
     handover_.code = 0;
@@ -140,22 +136,6 @@ int Journal::end_handover() {
     return 0;
 }
 
-// Before a lent leader lets the baton go.
-void Journal::settle() {
-    if (!handover_.pending()) {
-        return;
-    }
-    try {
-        if (const int code = end_handover(); code < 0) {
-            fail(handover_.step, code, durable_raw_, written_raw_);
-        } else {
-            publish_progress();
-        }
-    } catch (const std::bad_alloc &) {
-        fail("finding memory for", -ENOMEM, durable_raw_, written_raw_);
-    }
-}
-
 // False: another thread has taken it.
 bool Journal::Handover::carry_out() {
     std::uint32_t ready = kReady;
@@ -172,23 +152,22 @@ void Journal::Handover::perform() {
     if (last && last_dirty && !planted(Bug::no_sync) && !planted(Bug::rotate_before_sync)) {
         // Once: after a failure the kernel may have dropped the pages and would then say 0.
         step = "syncing the predecessor of";
-        code = journal->store_.sys().fdatasync(last.get());
+        code = journal.store_.sys().fdatasync(last.get());
     }
     if (code == 0) {
         step = "starting";
         try {
-            code = journal->store_.activate(spare, next, header);
+            code = journal.store_.activate(spare, journal.active_fd_.get(), header);
         } catch (const std::bad_alloc &) {
             code = -ENOMEM;
         }
     }
 }
 
-void Journal::Handover::run() {
+void Journal::Handover::work() {
     if (carry_out()) {
         futex_wake(&state);
     }
-    lent.store(false, std::memory_order_release);  // the last access
 }
 
 }  // namespace libfsys::journal

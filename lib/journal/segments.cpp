@@ -81,14 +81,13 @@ bool Journal::wants_spare() {
 // wait. So a thread is lent for it when the active segment is half full. With no spares wanted, or no
 // thread to be had, the appender that needs it makes it.
 void Journal::prepare_ahead() {
-    if (runner_ != nullptr && options_.spare_segments != 0 && wants_spare() &&
-        !ahead_.lent.exchange(true, std::memory_order_acq_rel)) {
-        runner_->run(&ahead_);
+    if (runner_ != nullptr && options_.spare_segments != 0 && wants_spare()) {
+        ahead_.lend(runner_);
     }
 }
 
-void Journal::Ahead::run() {
-    Journal &j = *journal;
+void Journal::Ahead::work() {
+    Journal &j = journal;
     if (j.poison_.load(std::memory_order_acquire) == 0 && j.wants_spare()) {
         // No room is no failure yet: the appender that needs the segment will be told.
         try {
@@ -96,7 +95,6 @@ void Journal::Ahead::run() {
         } catch (const std::bad_alloc &) {
         }
     }
-    lent.store(false, std::memory_order_release);  // the last access
 }
 
 // For the segment that must be begun now. Not subject to the cap: the one it follows is being cut.
