@@ -21,6 +21,7 @@
 #include "fake/fake_syscalls.hpp"
 #include "fsys/fsys.h"
 #include "support/catch.hpp"
+#include "support/request.hpp"
 
 namespace libfsys::test {
 

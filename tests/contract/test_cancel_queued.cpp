@@ -106,13 +106,7 @@ TEST_CASE("cancel queued: an op that is linked behind another, and one with a fo
     Pipe pipe;
     fsys_file *file = rig.from_fd(pipe.read_end);
     char byte = 0;
-    fsys_request r[3] = {};
-    r[0].opcode = FSYS_OP_READ;
-    r[0].file = file;
-    r[0].buffer = &byte;
-    r[0].length = 1;
-    r[0].flags = FSYS_LINK;
-    r[0].user_data = 1;
+    fsys_request r[3] = {request(FSYS_OP_READ, file, &byte, 1, 0, FSYS_LINK, 1)};
     r[1].flags = FSYS_LINK;
     r[1].user_data = 2;
     r[2].user_data = 3;
@@ -160,13 +154,7 @@ TEST_CASE("cancel queued: by another thread, of one that sleeps until then") {
     Pipe pipe;
     fsys_file *file = rig.from_fd(pipe.read_end);
     char byte = 0;
-    fsys_request r[2] = {};
-    r[0].opcode = FSYS_OP_READ;
-    r[0].file = file;
-    r[0].buffer = &byte;
-    r[0].length = 1;
-    r[0].flags = FSYS_LINK;
-    r[0].user_data = 1;
+    fsys_request r[2] = {request(FSYS_OP_READ, file, &byte, 1, 0, FSYS_LINK, 1)};
     r[1].user_data = 2;
     REQUIRE(fsys_submit(rig, r, 2, nullptr) == 2);
     for (const std::uint64_t user_data : {2u, 1u}) {

@@ -13,18 +13,6 @@ using namespace libfsys::test;
 
 namespace {
 
-fsys_request request(std::uint32_t opcode, fsys_file *file, const void *buffer,
-                     std::uint64_t length, std::uint64_t offset, std::uint32_t flags = 0) {
-    fsys_request r{};
-    r.opcode = opcode;
-    r.flags = flags;
-    r.file = file;
-    r.buffer = const_cast<void *>(buffer);
-    r.length = length;
-    r.offset = offset;
-    return r;
-}
-
 constexpr std::uint32_t kNew = FSYS_FILE_READ | FSYS_FILE_WRITE | FSYS_FILE_CREATE;
 
 }  // namespace

@@ -25,18 +25,6 @@ constexpr bool kThreadSanitizer = false;
 
 constexpr std::uint32_t kNew = FSYS_FILE_READ | FSYS_FILE_WRITE | FSYS_FILE_CREATE;
 
-fsys_request request(std::uint32_t opcode, fsys_file *file, void *buffer, std::uint64_t length,
-                     std::uint64_t offset, std::uint32_t flags = 0) {
-    fsys_request r{};
-    r.opcode = opcode;
-    r.flags = flags;
-    r.file = file;
-    r.buffer = buffer;
-    r.length = length;
-    r.offset = offset;
-    return r;
-}
-
 // Submits one and waits for it.
 fsys_result done(const Rig &rig, const fsys_request &r) {
     fsys_op op = 0;

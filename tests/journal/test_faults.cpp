@@ -148,6 +148,30 @@ public:
     int fdatasync(int fd) override { return --left == 0 ? -EIO : Syscalls::fdatasync(fd); }
 };
 
+// Call k of `script` fails, for every k below `calls`, with each code, once and for ever. How many runs.
+template <class Script>
+std::size_t sweep_errors(const Options &options, std::initializer_list<int> codes,
+                         std::uint64_t calls, sim::Random &random, Script script) {
+    std::size_t runs = 0;
+    for (const int code : codes) {
+        for (const bool persistent : {false, true}) {
+            for (std::uint64_t k = runs % sweep_step(); k < calls; k += sweep_step()) {
+                sim::Disk disk;
+                disk.set_fault({k, code, persistent, 0});
+                Promise promise;
+                script(disk, options, promise);
+                disk.set_fault({});
+                // Both ways on: the process died and the cache lives; or power was lost too.
+                auto dark = disk.crash(sim::Loss::all, random);
+                judge(disk, options, promise);
+                judge(*dark, options, promise);
+                ++runs;
+            }
+        }
+    }
+    return runs;
+}
+
 }  // namespace
 
 TEST_CASE("a failure ends the wait of every thread", "[journal][faults]") {
@@ -197,23 +221,10 @@ TEST_CASE("R12: error sweep over every call, errno, once and for ever", "[journa
         REQUIRE(whole.acked == 16);
         const std::uint64_t calls = clean.calls();
         REQUIRE(calls > 150);
-        for (const int code : {-EIO, -ENOSPC, -EDQUOT, -EFBIG, -EROFS, -ENODATA, -ETIMEDOUT,
-                               -EAGAIN, -EINTR, -ECANCELED, -ENOMEM, -EBADF}) {
-            for (const bool persistent : {false, true}) {
-                for (std::uint64_t k = runs % sweep_step(); k < calls; k += sweep_step()) {
-                    sim::Disk disk;
-                    disk.set_fault({k, code, persistent, 0});
-                    Promise promise;
-                    script(disk, options, promise);
-                    disk.set_fault({});
-                    // Both ways on: the process died and the cache lives; or power was lost too.
-                    auto dark = disk.crash(sim::Loss::all, random);
-                    judge(disk, options, promise);
-                    judge(*dark, options, promise);
-                    ++runs;
-                }
-            }
-        }
+        runs += sweep_errors(options,
+                             {-EIO, -ENOSPC, -EDQUOT, -EFBIG, -EROFS, -ENODATA, -ETIMEDOUT, -EAGAIN,
+                              -EINTR, -ECANCELED, -ENOMEM, -EBADF},
+                             calls, random, script);
         for (const std::size_t limit : {std::size_t{1}, std::size_t{512}, std::size_t{2048}}) {
             for (const bool persistent : {false, true}) {
                 for (std::uint64_t k = runs % sweep_step(); k < calls; k += sweep_step()) {
@@ -247,20 +258,7 @@ TEST_CASE("R12: the sweep over a handover to the next segment that is still unde
         REQUIRE(whole.acked == 26);
         const std::uint64_t calls = clean.calls();
         REQUIRE(calls > 100);
-        for (const int code : {-EIO, -ENOSPC, -EINTR, -ENOMEM}) {
-            for (const bool persistent : {false, true}) {
-                for (std::uint64_t k = 0; k < calls; k += sweep_step()) {
-                    sim::Disk disk;
-                    disk.set_fault({k, code, persistent, 0});
-                    Promise promise;
-                    burst(disk, options, promise);
-                    disk.set_fault({});
-                    auto dark = disk.crash(sim::Loss::all, random);
-                    judge(disk, options, promise);
-                    judge(*dark, options, promise);
-                }
-            }
-        }
+        sweep_errors(options, {-EIO, -ENOSPC, -EINTR, -ENOMEM}, calls, random, burst);
     }
 }
 

@@ -28,6 +28,7 @@
 #include <vector>
 
 #include "support/catch.hpp"
+#include "support/request.hpp"
 
 #if defined(__SANITIZE_THREAD__)
 #define REGRESS_TSAN 1
@@ -312,19 +313,7 @@ inline fsys_file *adopt_fd(fsys *handle, int fd) {
 inline constexpr std::uint32_t kReadWriteCreate =
     FSYS_FILE_READ | FSYS_FILE_WRITE | FSYS_FILE_CREATE;
 
-inline fsys_request request(std::uint32_t opcode, fsys_file *file, void *buffer = nullptr,
-                            std::uint64_t length = 0, std::uint64_t offset = 0,
-                            std::uint32_t flags = 0, std::uint64_t user_data = 0) {
-    fsys_request r{};
-    r.opcode = opcode;
-    r.flags = flags;
-    r.file = file;
-    r.buffer = buffer;
-    r.length = length;
-    r.offset = offset;
-    r.user_data = user_data;
-    return r;
-}
+using libfsys::test::request;
 
 // Page-aligned memory, for direct IO.
 class Pages {
