@@ -12,7 +12,6 @@ import threading
 import time
 import warnings
 import weakref
-from types import TracebackType
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -26,12 +25,12 @@ from typing import (
     Optional,
     Sequence,
     Tuple,
-    Type,
     TypeVar,
     Union,
 )
 
 from . import _fsys
+from ._closing import Closing
 from ._errors import E_CORRUPT, ClosedError, CorruptError, make
 from ._types import (
     Counters,
@@ -53,25 +52,6 @@ if TYPE_CHECKING:
     from ._fsys import ReadableBuffer, StrOrBytesPath, WriteableBuffer
 
 T = TypeVar("T")
-
-
-class Closing:
-    """Closed at the end of an ``async with``."""
-
-    async def close(self) -> None:
-        """Ends its use."""
-        raise NotImplementedError
-
-    async def __aenter__(self: T) -> T:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: Optional[Type[BaseException]],
-        error: Optional[BaseException],
-        trace: Optional[TracebackType],
-    ) -> None:
-        await self.close()
 
 
 class Runtime:

@@ -22,6 +22,7 @@ from typing import (
 )
 
 from . import _fsys
+from ._closing import Closing
 from ._types import BatchResult, FileReport, ScanEntry
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ class Replacement:
             await self.commit()
 
 
-class Scan:
+class Scan(Closing):
     """Iterates over the names in a directory: Handle.scan(). Names are fetched in runs by a thread."""
 
     _RUN = 256
@@ -98,17 +99,6 @@ class Scan:
     def closed(self) -> bool:
         """Whether it has ended, or its handle is closed."""
         return self._scan.closed
-
-    async def __aenter__(self) -> Scan:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: Optional[Type[BaseException]],
-        error: Optional[BaseException],
-        trace: Optional[TracebackType],
-    ) -> None:
-        await self.close()
 
     async def __aiter__(self) -> AsyncIterator[ScanEntry]:
         while True:
