@@ -111,7 +111,7 @@ int Syscalls::mkdir(int dir, const char *path, mode_t mode) {
     return checked(::mkdirat(dir, path, mode));
 }
 
-int Syscalls::list(int dir, std::vector<std::string> &names) {
+int Syscalls::each_name(int dir, const std::function<void(const char *)> &call) {
     // fdopendir takes the descriptor over, so it gets one of its own (with its own position).
     const int own = ::openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (own < 0) {
@@ -120,13 +120,12 @@ int Syscalls::list(int dir, std::vector<std::string> &names) {
     struct Close {
         void operator()(DIR *stream) const { ::closedir(stream); }
     };
-    const std::unique_ptr<DIR, Close> stream(::fdopendir(own));  // the names may find no memory
+    const std::unique_ptr<DIR, Close> stream(::fdopendir(own));  // `call` may find no memory
     if (stream == nullptr) {
         const int code = -errno;
         ::close(own);
         return code;
     }
-    names.clear();
     for (;;) {
         errno = 0;
         const dirent *entry = ::readdir(stream.get());
@@ -134,10 +133,15 @@ int Syscalls::list(int dir, std::vector<std::string> &names) {
             break;
         }
         if (std::strcmp(entry->d_name, ".") != 0 && std::strcmp(entry->d_name, "..") != 0) {
-            names.emplace_back(entry->d_name);
+            call(entry->d_name);
         }
     }
     return -errno;
+}
+
+int Syscalls::list(int dir, std::vector<std::string> &names) {
+    names.clear();
+    return each_name(dir, [&names](const char *name) { names.emplace_back(name); });
 }
 
 int Syscalls::lock_exclusive(int fd) {

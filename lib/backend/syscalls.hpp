@@ -15,6 +15,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -55,8 +56,10 @@ public:
     virtual int rename(int from_dir, const char *from, int to_dir, const char *to);
     virtual int unlink(int dir, const char *path);
     virtual int mkdir(int dir, const char *path, mode_t mode);
-    virtual int list(int dir, std::vector<std::string> &names);  // without "." and ".."
-    virtual int lock_exclusive(int fd);                          // OFD lock; -EAGAIN when held
+    // Without "." and "..". A name is valid during the call that gets it.
+    virtual int each_name(int dir, const std::function<void(const char *)> &call);
+    int list(int dir, std::vector<std::string> &names);
+    virtual int lock_exclusive(int fd);  // OFD lock; -EAGAIN when held
     virtual int advise(int fd, std::uint64_t offset, std::uint64_t length, int advice);
 
     // -- the journal's live page, which processes share. `ret` is not written on failure.

@@ -102,20 +102,20 @@ void verify(Syscalls &sys, const std::string &path, VerifyReport &ret) {
         const bool last = i + 1 == state.chain.size();
         const Lsn end = last ? state.end : state.chain[i + 1].file.first_lsn;
         SegmentHeader header;
-        int code = store.read_header(file.name, header);
+        int code = store.read_header(file.name(), header);
         SegmentBytes bytes;
         if (code == 0) {
-            code = bytes.open(store, file.name, true);
+            code = bytes.open(store, file.name(), true);
         }
         if (code == -EBADMSG) {
             found(ret, file.first_lsn, Rule::structure,
-                  "the header block of " + file.name + " does not check");
+                  "the header block of " + file.name() + " does not check");
             return;
         }
         if (code < 0) {
             ret.code = code;
             ret.recovery.verdict = Verdict::io_error;
-            ret.recovery.text = "cannot read " + file.name;
+            ret.recovery.text = "cannot read " + file.name();
             return;
         }
         if (header.first_lsn != file.first_lsn || header.number != file.number ||
@@ -123,7 +123,7 @@ void verify(Syscalls &sys, const std::string &path, VerifyReport &ret) {
             (i != 0 && (header.prev_number != before.number || header.prev_crc != before.crc ||
                         header.prev_epoch != before.epoch || header.epoch < before.epoch))) {
             found(ret, file.first_lsn, Rule::structure,
-                  "segment " + file.name + " is not what its place asks for");
+                  "segment " + file.name() + " is not what its place asks for");
             return;
         }
         before = header;
@@ -135,13 +135,13 @@ void verify(Syscalls &sys, const std::string &path, VerifyReport &ret) {
             if (step == Step::read_error) {
                 ret.code = frame.code;
                 ret.recovery.verdict = Verdict::io_error;
-                ret.recovery.text = "cannot read " + file.name;
+                ret.recovery.text = "cannot read " + file.name();
                 return;
             }
             if (step != Step::frame && step != Step::gap) {
                 // The end of the last one was judged above, so this one has a successor.
                 found(ret, at, Rule::successor,
-                      "at LSN " + std::to_string(at) + " in " + file.name + ": " + step_text(step));
+                      "at LSN " + std::to_string(at) + " in " + file.name() + ": " + step_text(step));
                 return;
             }
             ++ret.frames;

@@ -47,25 +47,25 @@ void io_error(State &state, int code, const std::string &what) {
 // Reads the header of chain[i] once and checks that it is the one its name promises.
 bool load_header(Store &store, State &state, std::size_t i) {
     ChainSegment &segment = state.chain[i];
-    if (segment.has_header) {
+    if (segment.header != nullptr) {
         return true;
     }
-    const int code = store.read_header(segment.file.name, segment.header);
+    SegmentHeader header;
+    const int code = store.read_header(segment.file.name(), header);
     if (code == -EBADMSG) {
         damage(state, segment.file.first_lsn,
-               say("the header block of segment %s does not check", segment.file.name.c_str()));
+               say("the header block of segment %s does not check", segment.file.name().c_str()));
         return false;
     }
     if (code < 0) {
-        io_error(state, code, "the header of segment " + segment.file.name);
+        io_error(state, code, "the header of segment " + segment.file.name());
         return false;
     }
-    const SegmentHeader &header = segment.header;
     if (header.number != segment.file.number || header.first_lsn != segment.file.first_lsn ||
         (state.has_slot && header.uuid != state.slot.uuid)) {
         damage(state, segment.file.first_lsn,
                say("segment %s holds the header of another segment (number %llu, first LSN %llu)",
-                   segment.file.name.c_str(), ull{header.number}, ull{header.first_lsn}));
+                   segment.file.name().c_str(), ull{header.number}, ull{header.first_lsn}));
         return false;
     }
     // Both slots are durable with an epoch before anything is made in it.
@@ -73,43 +73,43 @@ bool load_header(Store &store, State &state, std::size_t i) {
         damage(state, segment.file.first_lsn,
                say("segment %s is of epoch %llu, but the watermark knows none above %llu: one of "
                    "them is of another time",
-                   segment.file.name.c_str(), ull{header.epoch}, ull{state.slot.epoch}));
+                   segment.file.name().c_str(), ull{header.epoch}, ull{state.slot.epoch}));
         return false;
     }
-    segment.has_header = true;
+    segment.header = std::make_unique<SegmentHeader>(header);
     state.epoch = std::max(state.epoch, header.epoch);
     return true;
 }
 
 // The last segment's header proves what the one before it must be.
 void check_predecessor(Store &store, State &state, std::size_t i) {
-    const SegmentHeader &header = state.chain[i].header;
+    const SegmentHeader &header = *state.chain[i].header;
     if (i == 0 || header.prev_number == 0 || !load_header(store, state, i - 1)) {
         return;
     }
-    const SegmentHeader &before = state.chain[i - 1].header;
+    const SegmentHeader &before = *state.chain[i - 1].header;
     if (header.prev_number != before.number || header.prev_crc != before.crc ||
         header.prev_epoch != before.epoch || header.prev_last_lsn != header.first_lsn) {
         damage(state, before.first_lsn,
                say("segment %s does not follow the one that stands before it",
-                   state.chain[i].file.name.c_str()));
+                   state.chain[i].file.name().c_str()));
         return;
     }
     Fd fd;
     struct stat info{};
-    int code = store.open_segment(state.chain[i - 1].file.name, O_RDONLY, fd);
+    int code = store.open_segment(state.chain[i - 1].file.name(), O_RDONLY, fd);
     if (code == 0) {
         code = store.sys().fstat(fd.get(), &info);
     }
     if (code < 0) {
-        io_error(state, code, "segment " + state.chain[i - 1].file.name);
+        io_error(state, code, "segment " + state.chain[i - 1].file.name());
         return;
     }
     const std::uint64_t need = kHeaderBlock + (header.prev_last_lsn - before.first_lsn);
     if (static_cast<std::uint64_t>(info.st_size) < need) {
         damage(state, before.first_lsn + static_cast<std::uint64_t>(info.st_size) - kHeaderBlock,
                say("segment %s has %llu bytes and its successor says that it had %llu",
-                   state.chain[i - 1].file.name.c_str(), ull{std::uint64_t(info.st_size)},
+                   state.chain[i - 1].file.name().c_str(), ull{std::uint64_t(info.st_size)},
                    ull{need}));
     }
 }
@@ -123,7 +123,7 @@ void drop_dead(Store &store, State &state) {
         if (!load_header(store, state, chain.size() - 1)) {
             return;
         }
-        if (chain.back().header.epoch > slot.cut_epoch) {
+        if (chain.back().header->epoch > slot.cut_epoch) {
             break;
         }
         state.dead.push_back(chain.back().file);
@@ -138,23 +138,23 @@ void drop_dead(Store &store, State &state) {
 }
 
 void judge_end(Store &store, State &state) {
-    ChainSegment &last = state.chain.back();
+    const ChainSegment &last = state.chain.back();
     SegmentBytes bytes;
-    const int code = bytes.open(store, last.file.name, true);
+    const int code = bytes.open(store, last.file.name(), true);
     if (code < 0) {
-        io_error(state, code, "segment " + last.file.name);
+        io_error(state, code, "segment " + last.file.name());
         return;
     }
-    SegmentShape shape = SegmentShape::of(last.header);
-    if (last.header.epoch <= state.slot.cut_epoch) {
+    SegmentShape shape = SegmentShape::of(*last.header);
+    if (last.header->epoch <= state.slot.cut_epoch) {
         shape.limit = std::min(shape.limit, state.slot.cut_lsn);
     }
-    state.tail = scan_tail(bytes, shape, last.header.open_group_lsn, state.slot.durable_lsn);
-    state.scanned_bytes = last.header.data_bytes;
+    state.tail = scan_tail(bytes, shape, last.header->open_group_lsn, state.slot.durable_lsn);
+    state.scanned_bytes = last.header->data_bytes;
     const Tail &tail = state.tail;
     state.end = tail.end;
     if (tail.code < 0) {
-        io_error(state, tail.code, "segment " + last.file.name);
+        io_error(state, tail.code, "segment " + last.file.name());
     } else if (tail.damaged && tail.proof_at != 0) {
         damage(state, tail.bad_at,
                say("at LSN %llu: %s; the frame at LSN %llu proves that everything below %llu had "
@@ -226,13 +226,13 @@ State examine(Store &store) {
                "there are segments, but the watermark file is missing or neither slot checks");
         state.first = state.listing.segments.front().first_lsn;
         state.end = state.first;
-        for (const auto &file : state.listing.segments) {
-            state.chain.push_back({file, false, {}});
-        }
-        return state;
     }
+    state.chain.reserve(state.listing.segments.size());
     for (const auto &file : state.listing.segments) {
-        state.chain.push_back({file, false, {}});
+        state.chain.push_back({file, nullptr});
+    }
+    if (state.verdict == Verdict::damaged) {
+        return state;
     }
     // Believing its trim point would hide records, also those to come; nor does it prove anything, or
     // end a segment.
@@ -283,7 +283,7 @@ State examine(Store &store) {
         if (here.number != before.number + 1 || here.first_lsn < before.first_lsn) {
             damage(state, before.first_lsn,
                    say("segment %s is followed by %s: one is missing or one too many",
-                       before.name.c_str(), here.name.c_str()));
+                       before.name().c_str(), here.name().c_str()));
             return state;
         }
     }

@@ -77,12 +77,12 @@ private:
     int enter() {
         const SegmentFile &file = scene_.files[index_];
         SegmentHeader header;
-        int code = scene_.store.read_header(file.name, header);
+        int code = scene_.store.read_header(file.name(), header);
         if (code == 0 && (header.number != file.number || header.first_lsn != file.first_lsn)) {
             code = -EBADMSG;
         }
         if (code == 0) {
-            code = bytes_.open(scene_.store, file.name, !scene_.writer);
+            code = bytes_.open(scene_.store, file.name(), !scene_.writer);
         }
         if (code < 0) {
             return code;
@@ -126,7 +126,7 @@ bool succeeded(Scene &scene, const Walk::Item &of) {
         return false;
     }
     SegmentHeader next;
-    return scene.store.read_header(scene.files[of.segment + 1].name, next) != 0 ||
+    return scene.store.read_header(scene.files[of.segment + 1].name(), next) != 0 ||
            next.uuid == of.of.uuid;
 }
 
@@ -176,7 +176,7 @@ std::string proof_text(const Finding &found) {
 }
 
 void name(const Scene &scene, const Walk::Item &item, Lsn at, Finding &ret) {
-    ret.segment = scene.files[item.segment].name;
+    ret.segment = scene.files[item.segment].name();
     ret.epoch = item.of.epoch;
     ret.file_offset = kHeaderBlock + (at - scene.files[item.segment].first_lsn);
 }
@@ -251,7 +251,7 @@ int explain_once(Syscalls &sys, const std::string &path, Lsn at, Finding &ret) {
     }
     // A record that runs into the segment began where its group did, or after.
     SegmentHeader header;
-    if (scene.store.read_header(scene.files[index].name, header) == 0 &&
+    if (scene.store.read_header(scene.files[index].name(), header) == 0 &&
         header.open_group_lsn != 0) {
         while (index > 0 && scene.files[index].first_lsn > header.open_group_lsn) {
             --index;
@@ -344,7 +344,7 @@ int list_segments(Syscalls &sys, const std::string &path, std::vector<SegmentInf
     for (std::size_t i = 0; code == 0 && i < scene.files.size(); ++i) {
         const SegmentFile &file = scene.files[i];
         SegmentHeader header;
-        code = scene.store.read_header(file.name, header);
+        code = scene.store.read_header(file.name(), header);
         if (code == -ENOENT && scene.writer) {
             code = 0;  // trimmed meanwhile
             continue;
@@ -356,7 +356,7 @@ int list_segments(Syscalls &sys, const std::string &path, std::vector<SegmentInf
             const bool sealed = i + 1 < scene.files.size();
             const Lsn end =
                 sealed ? scene.files[i + 1].first_lsn : std::max(file.first_lsn, scene.end);
-            ret.push_back({file.name, file.number, header.epoch,
+            ret.push_back({file.name().c_str(), file.number, header.epoch,
                            kHeaderBlock + (end - file.first_lsn), file.first_lsn, end, sealed});
         }
     }

@@ -21,7 +21,7 @@ bool all_zero(const unsigned char *bytes, std::size_t length) {
     return true;
 }
 
-bool parse_hex(const std::string &text, std::size_t at, std::size_t digits, std::uint64_t &value) {
+bool parse_hex(std::string_view text, std::size_t at, std::size_t digits, std::uint64_t &value) {
     value = 0;
     for (std::size_t i = at; i < at + digits; ++i) {
         const char c = text[i];
@@ -85,15 +85,15 @@ bool decode_segment_header(const void *block, SegmentHeader &header) {
            all_zero(bytes + sizeof header, kHeaderBlock - sizeof header);
 }
 
-std::string segment_name(Lsn first_lsn, std::uint64_t number) {
-    char text[48];
-    std::snprintf(text, sizeof text, "%016llx-%08llx.fsj",
+FileName segment_name(Lsn first_lsn, std::uint64_t number) {
+    FileName name;
+    std::snprintf(name.text, sizeof name.text, "%016llx-%08llx.fsj",
                   static_cast<unsigned long long>(first_lsn),
                   static_cast<unsigned long long>(number));
-    return text;
+    return name;
 }
 
-bool parse_segment_name(const std::string &name, Lsn &first_lsn, std::uint64_t &number) {
+bool parse_segment_name(std::string_view name, Lsn &first_lsn, std::uint64_t &number) {
     // More than 2^32 segments give a longer number; nothing else varies.
     if (name.size() < 29 || name.size() > 37 || name[16] != '-' ||
         name.compare(name.size() - 4, 4, ".fsj") != 0) {
@@ -104,22 +104,23 @@ bool parse_segment_name(const std::string &name, Lsn &first_lsn, std::uint64_t &
            parse_hex(name, 17, name.size() - 21, number);
 }
 
-std::string spare_name(std::uint64_t id) {
-    char text[32];
-    std::snprintf(text, sizeof text, "spare-%08llx", static_cast<unsigned long long>(id));
-    return text;
+FileName spare_name(std::uint64_t id) {
+    FileName name;
+    std::snprintf(name.text, sizeof name.text, "spare-%08llx",
+                  static_cast<unsigned long long>(id));
+    return name;
 }
 
-bool parse_spare_name(const std::string &name, std::uint64_t &id) {
+bool parse_spare_name(std::string_view name, std::uint64_t &id) {
     return name.size() >= 14 && name.size() <= 22 && name.compare(0, 6, "spare-") == 0 &&
            parse_hex(name, 6, name.size() - 6, id);
 }
 
-bool is_ours(const std::string &name) {
+bool is_ours(std::string_view name) {
     std::uint64_t a = 0;
     std::uint64_t b = 0;
     return name == kLockName || name == kMarkName || name == kPinsName || name == kPinsTemp ||
-           name.rfind(kKeptPrefix, 0) == 0 || parse_segment_name(name, a, b) ||
+           name.starts_with(kKeptPrefix) || parse_segment_name(name, a, b) ||
            parse_spare_name(name, a);
 }
 

@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 #include "journal/crc.hpp"
 
@@ -113,17 +114,31 @@ static_assert(sizeof(SegmentHeader) == 112);
 void encode_segment_header(SegmentHeader header, void *block);
 bool decode_segment_header(const void *block, SegmentHeader &header);
 
-std::string segment_name(Lsn first_lsn, std::uint64_t number);
-bool parse_segment_name(const std::string &name, Lsn &first_lsn, std::uint64_t &number);
-std::string spare_name(std::uint64_t id);
-bool parse_spare_name(const std::string &name, std::uint64_t &id);
+// A name that the journal gives to a file. In no heap memory: a rotation and a trim ask for none.
+struct FileName {
+    char text[40];
+
+    const char *c_str() const { return text; }
+    operator const char *() const { return text; }
+    friend std::string operator+(std::string left, const FileName &right) {
+        return std::move(left += right.text);
+    }
+    friend bool operator==(const FileName &left, std::string_view right) {
+        return right == left.text;
+    }
+};
+
+FileName segment_name(Lsn first_lsn, std::uint64_t number);
+bool parse_segment_name(std::string_view name, Lsn &first_lsn, std::uint64_t &number);
+FileName spare_name(std::uint64_t id);
+bool parse_spare_name(std::string_view name, std::uint64_t &id);
 
 inline constexpr const char *kLockName = "lock";
 inline constexpr const char *kMarkName = "watermark";
 inline constexpr const char *kPinsName = "pins";
 inline constexpr const char *kPinsTemp = "pins.tmp";
 inline constexpr const char *kKeptPrefix = "cut-";
-bool is_ours(const std::string &name);
+bool is_ours(std::string_view name);
 
 // --------------------------------------------------------------- watermark
 

@@ -22,7 +22,6 @@
 #include <atomic>
 #include <cerrno>
 #include <cstdint>
-#include <deque>
 #include <map>
 #include <mutex>
 #include <new>
@@ -30,6 +29,7 @@
 #include <vector>
 
 #include "engine/task.hpp"
+#include "journal/fifo.hpp"
 #include "journal/live.hpp"
 #include "journal/log_buffer.hpp"
 #include "journal/scan.hpp"
@@ -256,11 +256,19 @@ public:
     bool async_pending() const { return pending_count_.load(std::memory_order_acquire) != 0; }
 
 private:
-    struct Live {  // a segment in use
-        SegmentHeader header;
-        std::string name;
-        Lsn end;  // where its frames end, once sealed; its room before
-        bool sealed;
+    struct Live : SegmentFile {  // a segment in use
+        explicit Live(const SegmentFile &file) : SegmentFile(file) {}
+        // All that is ever asked of a header. Until then, of a segment of an earlier run, `epoch` is 0.
+        void know(const SegmentHeader &header) {
+            epoch = header.epoch;
+            data_bytes = header.data_bytes;
+            crc = header.crc;
+        }
+        Lsn end = 0;  // where its frames end, once sealed; its room before
+        std::uint64_t epoch = 0;
+        std::uint64_t data_bytes = 0;
+        std::uint32_t crc = 0;
+        bool sealed = false;
     };
     struct OpenTicket {
         Lsn start, end;
@@ -309,7 +317,7 @@ private:
     int recover(RecoveryReport &report);
     int cut_tail(const State &state, RecoveryReport &report);
     int begin_epoch();
-    int choose_mode(const std::string &spare);
+    int choose_mode(const char *spare);
     void adopt_spares(const Listing &listing);
     // append.cpp
     static constexpr std::uint64_t kBlocked = 1;
@@ -448,14 +456,14 @@ private:
     Lsn written_raw_ = 0;   // multiple of the block size from base_
     Lsn durable_raw_ = 0;
     bool dirty_ = false;    // written without a sync since
-    std::deque<Crossing> crossings_;
+    Fifo<Crossing> crossings_;
     Fd active_fd_;
     SegmentHeader active_{};
     std::uint64_t prepared_for_ = 0;  // number of the segment whose successor was thought of
     Handover handover_{*this};
 
     std::mutex segments_mutex_;
-    std::deque<Live> live_segments_;
+    Fifo<Live> live_segments_;
     std::vector<std::uint64_t> spares_;
     std::uint64_t next_spare_ = 1;
     std::mutex prepare_mutex_;  // one thread makes spares; taken before segments_mutex_

@@ -163,14 +163,18 @@ int Journal::cut_tail(const State &state, RecoveryReport &report) {
     }
     SegmentHeader last_header{};
     if (last != nullptr) {
-        last_header = last->header;
-        int code = last->has_header ? 0 : store_.read_header(last->file.name, last_header);
+        int code = 0;
+        if (last->header != nullptr) {
+            last_header = *last->header;
+        } else {
+            code = store_.read_header(last->file.name(), last_header);
+        }
         if (code < 0) {
             return code == -EBADMSG ? kCorrupt : code;
         }
         // What a killed writer had only handed to the kernel becomes part of the log now.
         Fd fd;
-        code = store_.open_segment(last->file.name, O_RDWR, fd);
+        code = store_.open_segment(last->file.name(), O_RDWR, fd);
         if (code == 0 && !planted(Bug::no_recovery_sync)) {
             code = store_.sys().fsync(fd.get());
         }
@@ -191,7 +195,7 @@ int Journal::cut_tail(const State &state, RecoveryReport &report) {
                           static_cast<unsigned long long>(from),
                           static_cast<unsigned long long>(state.epoch));
             const int code = store_.keep_aside(
-                segment.file.name, kHeaderBlock + (from - segment.file.first_lsn),
+                segment.file.name(), kHeaderBlock + (from - segment.file.first_lsn),
                 kHeaderBlock + (to - segment.file.first_lsn), name);
             if (code < 0) {
                 return code;  // nothing was changed yet
@@ -216,13 +220,13 @@ int Journal::cut_tail(const State &state, RecoveryReport &report) {
     bool removed = false;
     for (const auto &file : state.dead) {
         if (code == 0) {
-            code = store_.remove(file.name);
+            code = store_.remove(file.name());
             removed = true;
         }
     }
     for (const auto &segment : state.chain) {
         if (code == 0 && segment.file.first_lsn >= end) {
-            code = store_.remove(segment.file.name);
+            code = store_.remove(segment.file.name());
             removed = true;
         }
     }
@@ -230,7 +234,7 @@ int Journal::cut_tail(const State &state, RecoveryReport &report) {
         code = store_.sync_dir();
     }
     if (code == 0 && last != nullptr) {
-        code = store_.cut_file(last->file.name, kHeaderBlock + (end - last->file.first_lsn));
+        code = store_.cut_file(last->file.name(), kHeaderBlock + (end - last->file.first_lsn));
     }
     if (code < 0) {
         return code;
@@ -240,13 +244,14 @@ int Journal::cut_tail(const State &state, RecoveryReport &report) {
         if (segment.file.first_lsn >= end) {
             break;
         }
-        Live live{};
-        live.name = segment.file.name;
+        Live live(segment.file);
         live.sealed = true;
-        live.header = &segment == last ? last_header : segment.header;
-        live.header.number = segment.file.number;
-        live.header.first_lsn = segment.file.first_lsn;
-        live.end = &segment == last ? end : state.chain[i + 1].file.first_lsn;
+        live.end = end;
+        if (&segment == last) {
+            live.know(last_header);
+        } else {
+            live.end = state.chain[i + 1].file.first_lsn;
+        }
         live_segments_.push_back(live);
     }
     return 0;
@@ -258,7 +263,7 @@ void Journal::adopt_spares(const Listing &listing) {
         next_spare_ = std::max(next_spare_, id + 1);
         Fd fd;
         struct stat info{};
-        const std::string name = spare_name(id);
+        const FileName name = spare_name(id);
         const bool fits =
             store_.open_segment(name, O_RDONLY, fd) == 0 &&
             store_.sys().fstat(fd.get(), &info) == 0 &&
@@ -272,7 +277,7 @@ void Journal::adopt_spares(const Listing &listing) {
     }
 }
 
-int Journal::choose_mode(const std::string &spare) {
+int Journal::choose_mode(const char *spare) {
     direct_ = false;
     if (options_.mode == IoMode::buffered) {
         return 0;
@@ -448,7 +453,7 @@ Stat Journal::stat() {
         s.spares = spares_.size();
         s.bytes_on_disk = spares_.size() * (kHeaderBlock + data_bytes_);
         for (const Live &live : live_segments_) {
-            s.bytes_on_disk += kHeaderBlock + (live.end - live.header.first_lsn);
+            s.bytes_on_disk += kHeaderBlock + (live.end - live.first_lsn);
         }
     }
     {

@@ -191,7 +191,7 @@ Got Reader::meet_epoch(Record &ret) {
     std::uint64_t epoch = 0;
     for (std::size_t i = files_.size(); i-- > 0;) {
         SegmentHeader header;
-        const int code = store_.read_header(files_[i].name, header);
+        const int code = store_.read_header(files_[i].name(), header);
         if (code == -ENOENT) {
             seen_epoch_ = old;  // changed once more under the listing: from the start
             return Got::record;
@@ -240,9 +240,9 @@ Got Reader::locate(Record &ret, bool &moved) {
     }
     const SegmentFile file = *(behind - 1);
     SegmentHeader header;
-    int code = store_.read_header(file.name, header);
+    int code = store_.read_header(file.name(), header);
     if (code == 0) {
-        code = bytes_.open(store_, file.name, retried_);
+        code = bytes_.open(store_, file.name(), retried_);
     }
     if (code == -ENOENT && live_ != nullptr) {
         // Trimmed or withdrawn between the listing and here.

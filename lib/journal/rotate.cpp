@@ -71,7 +71,7 @@ int Journal::begin_successor(Lsn first, Lsn open_group) {
         header.open_group_lsn = open_group;
         header.number = slot_.last_number + 1;
         if (!live_segments_.empty()) {
-            const SegmentHeader &before = live_segments_.back().header;
+            const Live &before = live_segments_.back();
             header.number = before.number + 1;
             header.prev_number = before.number;
             header.prev_last_lsn = first;
@@ -122,8 +122,10 @@ int Journal::end_handover() {
             last.sealed = true;
             last.end = first;
         }
-        live_segments_.push_back(
-            {h.header, segment_name(first, h.header.number), first + data_bytes_, false});
+        Live successor({first, h.header.number});
+        successor.know(h.header);
+        successor.end = first + data_bytes_;
+        live_segments_.push_back(successor);
         update_limits();
     }
     if (follows) {

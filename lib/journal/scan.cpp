@@ -23,7 +23,7 @@ bool zero_bytes(const unsigned char *bytes, std::size_t length) {
 
 }  // namespace
 
-int SegmentBytes::open(Store &store, const std::string &name, bool fresh) {
+int SegmentBytes::open(Store &store, const char *name, bool fresh) {
     store_ = &store;
     have_ = 0;
     int code = -EINVAL;

@@ -6,6 +6,7 @@
 // Objects are used by one thread at a time.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -18,7 +19,7 @@ namespace libfsys::journal {
 class SegmentBytes {
 public:
     SegmentBytes() = default;
-    int open(Store &store, const std::string &name, bool fresh);
+    int open(Store &store, const char *name, bool fresh);
     // The bytes from file offset `at`: at least `want` of them unless the file ends before, or an
     // error code. Valid until the next call.
     int view(std::uint64_t at, std::size_t want, const unsigned char **ret, std::size_t *length);
@@ -103,8 +104,7 @@ std::string say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 struct ChainSegment {
     SegmentFile file;
-    bool has_header = false;
-    SegmentHeader header;
+    std::unique_ptr<SegmentHeader> header;  // once read: opening reads those of the last ones only
 };
 
 // What a directory holds, as recovery sees it.

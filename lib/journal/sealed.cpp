@@ -19,13 +19,13 @@ namespace libfsys::journal {
 // sealed segment `after`, or it was withdrawn.
 std::int64_t Journal::sealed_above(std::uint64_t after) {
     const std::lock_guard lock(segments_mutex_);
-    if (live_segments_.empty() || after >= live_segments_.back().header.number) {
+    if (live_segments_.empty() || after >= live_segments_.back().number) {
         return kStale;
     }
     // Numbers rise by one, so the place is known; sealed ones come first.
-    const std::uint64_t first = live_segments_.front().header.number;
+    const std::uint64_t first = live_segments_.front().number;
     const Live &live = live_segments_[after < first ? 0 : after + 1 - first];
-    return live.sealed ? static_cast<std::int64_t>(live.header.number) : 0;
+    return live.sealed ? static_cast<std::int64_t>(live.number) : 0;
 }
 
 int Journal::submit_sealed(std::uint64_t after, std::uint64_t cookie, CompletionSink *sink) {

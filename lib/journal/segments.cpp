@@ -24,7 +24,7 @@ void Journal::update_limits() {
     if (live_segments_.empty()) {
         return;
     }
-    const SegmentHeader &active = live_segments_.back().header;
+    const Live &active = live_segments_.back();
     const Lsn room = active.first_lsn + active.data_bytes;
     const std::uint64_t all = spares_.size();
     const std::uint64_t usable =
@@ -45,7 +45,7 @@ int Journal::ensure_segments(Lsn end, bool emergency) {
             const std::uint64_t file = kHeaderBlock + data_bytes_;
             std::uint64_t used = spares_.size() * file;
             for (const Live &live : live_segments_) {
-                used += live.sealed ? kHeaderBlock + (live.end - live.header.first_lsn) : file;
+                used += live.sealed ? kHeaderBlock + (live.end - live.first_lsn) : file;
             }
             if (options_.max_bytes != 0 && used + file > options_.max_bytes) {
                 return -ENOSPC;
@@ -148,24 +148,22 @@ int Journal::trim(Lsn below) {
 }
 
 int Journal::drop_front(Lsn below) {
-    std::vector<Live> gone;
+    std::size_t going = 0;
     Lsn first = 0;
     {
         const std::lock_guard lock(segments_mutex_);
-        std::size_t n = 0;
-        while (n + 1 < live_segments_.size() && live_segments_[n].sealed &&
-               live_segments_[n].end <= below) {
-            gone.push_back(live_segments_[n]);
-            ++n;
+        while (going + 1 < live_segments_.size() && live_segments_[going].sealed &&
+               live_segments_[going].end <= below) {
+            ++going;
         }
-        if (n == 0) {
+        if (going == 0) {
             return 0;
         }
-        first = live_segments_[n].header.first_lsn;
-    }
-    if (planted(Bug::trim_before_mark)) {
-        for (const Live &live : gone) {
-            store_.remove(live.name);
+        first = live_segments_[going].first_lsn;
+        if (planted(Bug::trim_before_mark)) {
+            for (std::size_t i = 0; i < going; ++i) {
+                store_.remove(live_segments_[i].name());
+            }
         }
     }
     {
@@ -178,36 +176,36 @@ int Journal::drop_front(Lsn below) {
             return fail("writing the watermark beside", code, durable_.load(), written_.load());
         }
     }
-    std::vector<std::uint64_t> recycled;
-    std::size_t pool;
+    std::uint64_t pool;
+    std::uint64_t spare;  // the number of the first that is recycled
     {
         const std::lock_guard lock(segments_mutex_);
-        live_segments_.erase(live_segments_.begin(),
-                             live_segments_.begin() + static_cast<std::ptrdiff_t>(gone.size()));
         pool = spares_.size();
+        spare = next_spare_;
+        next_spare_ += going;
     }
+    const std::uint64_t wanted = options_.spare_segments + options_.reserve_segments;
+    std::uint64_t recycled = 0;
     live_->first.store(first, std::memory_order_release);
     int failure = 0;
-    for (Live &live : gone) {
+    for (; going != 0; --going) {
+        Live live = [this] {
+            const std::lock_guard lock(segments_mutex_);
+            const Live front = live_segments_.front();
+            live_segments_.pop_front();
+            return front;
+        }();
         int code;
-        if (options_.prealloc == Prealloc::recycle &&
-            live.end - live.header.first_lsn == data_bytes_ &&
-            pool + recycled.size() < options_.spare_segments + options_.reserve_segments &&
+        if (options_.prealloc == Prealloc::recycle && live.end - live.first_lsn == data_bytes_ &&
+            pool + recycled < wanted &&
             // Of an earlier run: known by name only until now. Its frames are of an older epoch, as
             // are those of any spare. One whose header does not check is better removed.
-            complete_header(live) == 0 && live.header.data_bytes == data_bytes_) {
-            std::uint64_t id;
-            {
-                const std::lock_guard lock(segments_mutex_);
-                id = next_spare_++;
-            }
-            code = store_.sys().rename(store_.dir(), live.name.c_str(), store_.dir(),
-                                       spare_name(id).c_str());
-            if (code == 0) {
-                recycled.push_back(id);
-            }
+            complete_header(live) == 0 && live.data_bytes == data_bytes_) {
+            code = store_.sys().rename(store_.dir(), live.name(), store_.dir(),
+                                       spare_name(spare + recycled));
+            recycled += code == 0;
         } else {
-            code = store_.remove(live.name);
+            code = store_.remove(live.name());
         }
         if (code < 0 && code != -ENOENT) {
             failure = code;  // stays on disk; the next open removes it
@@ -220,8 +218,10 @@ int Journal::drop_front(Lsn below) {
         return fail("trimming before", code, durable_.load(), written_.load());
     }
     const std::lock_guard lock(segments_mutex_);
-    spares_.insert(spares_.end(), recycled.begin(), recycled.end());
-    counters_.recycled.fetch_add(recycled.size(), std::memory_order_relaxed);
+    for (std::uint64_t i = 0; i < recycled; ++i) {
+        spares_.push_back(spare + i);
+    }
+    counters_.recycled.fetch_add(recycled, std::memory_order_relaxed);
     update_limits();
     return failure;
 }
@@ -305,13 +305,13 @@ std::map<std::string, Pin> Journal::pins() {
 
 // Opening reads only the last headers; older segments are known by name until somebody asks.
 int Journal::complete_header(Live &live) {
-    if (live.header.epoch != 0) {
+    if (live.epoch != 0) {
         return 0;
     }
     SegmentHeader header;
-    const int code = store_.read_header(live.name, header);
+    const int code = store_.read_header(live.name(), header);
     if (code == 0) {
-        live.header = header;
+        live.know(header);
     }
     return code == -EBADMSG ? kCorrupt : code;
 }
@@ -363,28 +363,28 @@ int Journal::restart(Lsn at, bool raise_epoch) {
 }
 
 int Journal::restart_unguarded(Lsn at, bool raise_epoch) {
-    std::vector<std::string> void_names;
-    std::string cut_name;
-    std::uint64_t cut_bytes = 0;
+    std::vector<SegmentFile> void_files;
+    SegmentFile cut_file;
+    std::uint64_t cut_bytes = 0;  // 0: none is cut
     std::uint64_t last_number = 0;  // of the one that stays and now ends at `at`
     int code = 0;
     {
         const std::lock_guard lock(segments_mutex_);
         auto &live = live_segments_;
-        while (!live.empty() && live.back().header.first_lsn >= at) {
-            void_names.push_back(live.back().name);
+        while (!live.empty() && live.back().first_lsn >= at) {
+            void_files.push_back(live.back());
             live.pop_back();
         }
         if (!live.empty()) {
             Live &last = live.back();
             code = complete_header(last);
             if (last.end > at || !last.sealed) {
-                cut_name = last.name;
-                cut_bytes = kHeaderBlock + (at - last.header.first_lsn);
+                cut_file = last;
+                cut_bytes = kHeaderBlock + (at - last.first_lsn);
             }
             last.end = at;
             last.sealed = true;
-            last_number = last.header.number;
+            last_number = last.number;
         }
     }
     if (code < 0) {
@@ -411,16 +411,16 @@ int Journal::restart_unguarded(Lsn at, bool raise_epoch) {
         live_->written.store(at, std::memory_order_seq_cst);
         live_->durable.store(at, std::memory_order_seq_cst);
     }
-    for (const auto &name : void_names) {
+    for (const SegmentFile &file : void_files) {
         if (code == 0) {
-            code = store_.remove(name);
+            code = store_.remove(file.name());
         }
     }
-    if (code == 0 && !void_names.empty()) {
+    if (code == 0 && !void_files.empty()) {
         code = store_.sync_dir();
     }
-    if (code == 0 && !cut_name.empty()) {
-        code = store_.cut_file(cut_name, cut_bytes);
+    if (code == 0 && cut_bytes != 0) {
+        code = store_.cut_file(cut_file.name(), cut_bytes);
     }
     if (code == 0) {
         code = ensure_spare();
@@ -451,7 +451,7 @@ int Journal::restart_unguarded(Lsn at, bool raise_epoch) {
     live_->sequence.fetch_add(1, std::memory_order_seq_cst);
     futex_wake_shared(&live_->sequence);
     announce_sealed(!raise_epoch ? ~std::uint64_t{0}
-                    : cut_name.empty() || last_number == 0 ? last_number
+                    : cut_bytes == 0 || last_number == 0 ? last_number
                                                            : last_number - 1);
     return 0;
 }
@@ -476,29 +476,31 @@ int Journal::rotate() {
 
 // Whether `lsn`, which is kept, is the end of a record or of a batch.
 int Journal::find_boundary(Lsn lsn, bool &boundary) {
-    SegmentHeader header{};
-    std::string name;
+    SegmentFile file;
     Lsn end = 0;
     {
         const std::lock_guard lock(segments_mutex_);
-        for (Live &live : live_segments_) {
-            if (live.header.first_lsn <= lsn && lsn <= live.end) {
-                if (const int code = complete_header(live); code < 0) {
-                    return code;
-                }
-                header = live.header;
-                name = live.name;
+        for (const Live &live : live_segments_) {
+            if (live.first_lsn <= lsn && lsn <= live.end) {
+                file = live;
                 end = live.end;
-                boundary = boundary || (lsn == live.header.first_lsn &&
-                                        live.header.open_group_lsn == 0);
             }
         }
     }
-    if (boundary || name.empty()) {
+    if (boundary || file.number == 0) {
+        return 0;
+    }
+    SegmentHeader header;
+    int code = store_.read_header(file.name(), header);
+    if (code < 0) {
+        return code == -EBADMSG ? kCorrupt : code;
+    }
+    if (lsn == header.first_lsn) {
+        boundary = header.open_group_lsn == 0;
         return 0;
     }
     SegmentBytes bytes;
-    int code = bytes.open(store_, name, false);
+    code = bytes.open(store_, file.name(), false);
     SegmentShape shape = SegmentShape::of(header);
     shape.limit = std::min(shape.limit, end);
     Lsn at = header.first_lsn;
@@ -550,7 +552,7 @@ int Journal::truncate_after(Lsn lsn) {
 
 Lsn Journal::first() {
     const std::lock_guard lock(segments_mutex_);
-    return live_segments_.empty() ? durable_.load() : live_segments_.front().header.first_lsn;
+    return live_segments_.empty() ? durable_.load() : live_segments_.front().first_lsn;
 }
 
 std::vector<SegmentInfo> Journal::segments() {
@@ -558,9 +560,9 @@ std::vector<SegmentInfo> Journal::segments() {
     std::vector<SegmentInfo> list;
     for (Live &live : live_segments_) {
         complete_header(live);  // epoch 0 in the list when it cannot be read
-        list.push_back({live.name, live.header.number, live.header.epoch,
-                        kHeaderBlock + (live.end - live.header.first_lsn), live.header.first_lsn,
-                        live.end, live.sealed});
+        list.push_back({live.name().c_str(), live.number, live.epoch,
+                        kHeaderBlock + (live.end - live.first_lsn), live.first_lsn, live.end,
+                        live.sealed});
     }
     return list;
 }

@@ -15,12 +15,12 @@ namespace libfsys::journal {
 namespace {
 
 struct Part {
-    std::string name;
-    Lsn first, end;
+    SegmentFile file;
+    Lsn end;
 };
 
 // 0 when a whole group ends at `end`, which lies in this segment; -EINVAL when none does.
-int check_end(Store &store, const std::string &name, const SegmentHeader &header, Lsn end) {
+int check_end(Store &store, const char *name, const SegmentHeader &header, Lsn end) {
     SegmentBytes bytes;
     if (const int code = bytes.open(store, name, false); code < 0) {
         return code;
@@ -73,13 +73,13 @@ int begin_copy(Store &copy, const std::string &path, int root, Slot &slot) {
 
 // No hard links: a recycled segment would be overwritten in the copy as well.
 int copy_part(Store &from, Store &copy, const Part &part, const AlignedBuffer &piece) {
-    const std::uint64_t bytes = kHeaderBlock + (part.end - part.first);
+    const std::uint64_t bytes = kHeaderBlock + (part.end - part.file.first_lsn);
+    const FileName name = part.file.name();
     Fd in;
-    int code = from.open_segment(part.name, O_RDONLY, in);
+    int code = from.open_segment(name, O_RDONLY, in);
     Fd out;
     if (code == 0) {
-        const int fd =
-            copy.sys().open(copy.dir(), part.name.c_str(), O_RDWR | O_CREAT | O_EXCL, 0666);
+        const int fd = copy.sys().open(copy.dir(), name, O_RDWR | O_CREAT | O_EXCL, 0666);
         code = fd < 0 ? fd : 0;
         out = Fd(copy.sys(), fd);
     }
@@ -118,27 +118,30 @@ int Journal::snapshot(Lsn upto, const std::string &path) {
         }
         list.assign(live_segments_.begin(), live_segments_.end());
     }
-    if (end > durable || end < list.front().header.first_lsn) {
+    if (end > durable || end < list.front().first_lsn) {
         return -EINVAL;
     }
-    while (list.size() > 1 && list.back().header.first_lsn >= end) {
+    while (list.size() > 1 && list.back().first_lsn >= end) {
         list.pop_back();
     }
-    if (end != durable && end != list.back().end && end != list.back().header.first_lsn) {
-        if (const int code = check_end(store_, list.back().name, list.back().header, end);
-            code < 0) {
-            return code;
+    if (end != durable && end != list.back().end && end != list.back().first_lsn) {
+        const FileName name = list.back().name();
+        SegmentHeader header;
+        int code = store_.read_header(name, header);
+        if (code == 0) {
+            code = check_end(store_, name, header, end);
+        }
+        if (code < 0) {
+            return code == -EBADMSG ? kCorrupt : code;
         }
     }
     Store copy(store_.sys());
-    Slot slot = closed_slot(uuid_, epoch_, list.front().header.first_lsn, end,
-                            list.back().header.number);
+    Slot slot = closed_slot(uuid_, epoch_, list.front().first_lsn, end,
+                            list.back().number);
     int code = begin_copy(copy, path, options_.root, slot);
     const AlignedBuffer piece(std::size_t{1} << 20);
     for (std::size_t i = 0; code == 0 && i < list.size(); ++i) {
-        const Live &live = list[i];
-        code = copy_part(store_, copy, {live.name, live.header.first_lsn, std::min(live.end, end)},
-                         piece);
+        code = copy_part(store_, copy, {list[i], std::min(list[i].end, end)}, piece);
     }
     return code == 0 ? copy.sync_dir() : code;
 }
@@ -163,9 +166,9 @@ int snapshot_path(Syscalls &sys, const std::string &from, Lsn upto, const std::s
     }
     SegmentHeader header;
     Slot before;
-    code = scene.store.read_header(files.back().name, header);
+    code = scene.store.read_header(files.back().name(), header);
     if (code == 0 && end != whole && end != header.first_lsn) {
-        code = check_end(scene.store, files.back().name, header, end);
+        code = check_end(scene.store, files.back().name(), header, end);
     }
     if (code == 0) {
         code = scene.store.open_mark(false);
@@ -187,7 +190,7 @@ int snapshot_path(Syscalls &sys, const std::string &from, Lsn upto, const std::s
     std::vector<bool> there(files.size());
     for (std::size_t i = 0; code == 0 && i < files.size(); ++i) {
         const Lsn part_end = i + 1 < files.size() ? files[i + 1].first_lsn : end;
-        code = copy_part(scene.store, copy, {files[i].name, files[i].first_lsn, part_end}, piece);
+        code = copy_part(scene.store, copy, {files[i], part_end}, piece);
         there[i] = code == 0;
         code = code == -ENOENT ? 0 : code;  // trimmed: the watermark will say so
     }
@@ -203,7 +206,7 @@ int snapshot_path(Syscalls &sys, const std::string &from, Lsn upto, const std::s
     }
     std::size_t kept = 0;
     while (code == 0 && kept + 1 < files.size() && files[kept + 1].first_lsn <= after.trim_lsn) {
-        code = there[kept] ? copy.remove(files[kept].name) : 0;
+        code = there[kept] ? copy.remove(files[kept].name()) : 0;
         ++kept;
     }
     for (std::size_t i = kept; code == 0 && i < files.size(); ++i) {

@@ -16,6 +16,43 @@
 #include "platform/planted.hpp"
 
 namespace libfsys::journal {
+namespace {
+
+// On the stack: O_DIRECT asks for the alignment only.
+struct HeaderBlock {
+    alignas(4096) unsigned char bytes[kHeaderBlock];
+};
+
+// By number, then by position. Opening does this for every segment there is: as long as no number is
+// missing or doubled, the place of each is known, and none is compared.
+void order(std::vector<SegmentFile> &segments) {
+    if (segments.empty()) {
+        return;
+    }
+    const auto by_number = [](const SegmentFile &a, const SegmentFile &b) {
+        return a.number < b.number;
+    };
+    const auto [least, most] = std::minmax_element(segments.begin(), segments.end(), by_number);
+    const std::uint64_t first = least->number;
+    bool complete = most->number - first == segments.size() - 1;
+    for (std::size_t i = 0; complete && i < segments.size();) {
+        SegmentFile &place = segments[segments[i].number - first];
+        if (&place == &segments[i]) {
+            ++i;
+        } else if (place.number == segments[i].number) {
+            complete = false;
+        } else {
+            std::swap(place, segments[i]);
+        }
+    }
+    if (!complete) {
+        std::sort(segments.begin(), segments.end(), [](const auto &a, const auto &b) {
+            return a.number != b.number ? a.number < b.number : a.first_lsn < b.first_lsn;
+        });
+    }
+}
+
+}  // namespace
 
 AlignedBuffer::AlignedBuffer(std::size_t bytes) : size_((bytes + 4095) & ~std::size_t{4095}) {
     void *memory = std::aligned_alloc(4096, size_);
@@ -94,19 +131,12 @@ int Store::writer_alive() {
 }
 
 int Store::list(Listing &ret) {
-    std::vector<std::string> names;
-    const int code = sys_.list(dir_.get(), names);
-    if (code < 0) {
-        return code;
-    }
     ret = Listing{};
-    ret.segments.reserve(names.size());
-    for (auto &name : names) {
+    const int code = sys_.each_name(dir_.get(), [&ret](std::string_view name) {
         SegmentFile file;
         std::uint64_t spare = 0;
         if (parse_segment_name(name, file.first_lsn, file.number)) {
-            file.name = std::move(name);
-            ret.segments.push_back(std::move(file));
+            ret.segments.push_back(file);
         } else if (parse_spare_name(name, spare)) {
             ret.spares.push_back(spare);
         } else if (name == kMarkName) {
@@ -117,16 +147,14 @@ int Store::list(Listing &ret) {
             ++ret.foreign;
             ret.foreign_name = name;
         }
-    }
-    std::sort(ret.segments.begin(), ret.segments.end(), [](const auto &a, const auto &b) {
-        return a.number != b.number ? a.number < b.number : a.first_lsn < b.first_lsn;
     });
+    order(ret.segments);
     std::sort(ret.spares.begin(), ret.spares.end());
-    return 0;
+    return code;
 }
 
-int Store::open_segment(const std::string &name, int flags, Fd &ret) {
-    const int fd = sys_.open(dir_.get(), name.c_str(), flags, 0);
+int Store::open_segment(const char *name, int flags, Fd &ret) {
+    const int fd = sys_.open(dir_.get(), name, flags, 0);
     if (fd < 0) {
         return fd;
     }
@@ -134,7 +162,7 @@ int Store::open_segment(const std::string &name, int flags, Fd &ret) {
     return 0;
 }
 
-int Store::read_header(const std::string &name, SegmentHeader &ret) {
+int Store::read_header(const char *name, SegmentHeader &ret) {
     Fd fd;
     int code = open_segment(name, O_RDONLY | O_DIRECT, fd);
     if (code == -EINVAL) {
@@ -146,13 +174,13 @@ int Store::read_header(const std::string &name, SegmentHeader &ret) {
     if (code < 0) {
         return code;
     }
-    AlignedBuffer block(kHeaderBlock);
+    HeaderBlock block;
     std::size_t done = 0;
-    code = read_fully(sys_, fd.get(), block.data(), kHeaderBlock, 0, done);
+    code = read_fully(sys_, fd.get(), block.bytes, kHeaderBlock, 0, done);
     if (code < 0) {
         return code;
     }
-    return done == kHeaderBlock && decode_segment_header(block.data(), ret) ? 0 : -EBADMSG;
+    return done == kHeaderBlock && decode_segment_header(block.bytes, ret) ? 0 : -EBADMSG;
 }
 
 // ------------------------------------------------------------------ watermark
@@ -233,8 +261,8 @@ int Store::write_both(Slot &slot) {
 
 int Store::make_spare(std::uint64_t id, std::uint64_t file_bytes, Fill fill) {
     const bool zero = fill == Fill::zeros;
-    const std::string name = spare_name(id);
-    Fd fd(sys_, sys_.open(dir_.get(), name.c_str(), O_RDWR | O_CREAT | O_TRUNC, 0666));
+    const FileName name = spare_name(id);
+    Fd fd(sys_, sys_.open(dir_.get(), name, O_RDWR | O_CREAT | O_TRUNC, 0666));
     if (!fd) {
         return fd.get();
     }
@@ -268,23 +296,23 @@ int Store::make_spare(std::uint64_t id, std::uint64_t file_bytes, Fill fill) {
 }
 
 int Store::activate(std::uint64_t spare_id, int fd, SegmentHeader &header) {
-    const std::string from = spare_name(spare_id);
-    const std::string to = segment_name(header.first_lsn, header.number);
-    AlignedBuffer block(kHeaderBlock);
-    encode_segment_header(header, block.data());
-    std::memcpy(&header.crc, block.data() + offsetof(SegmentHeader, crc), sizeof header.crc);
+    const FileName from = spare_name(spare_id);
+    const FileName to = segment_name(header.first_lsn, header.number);
+    HeaderBlock block;
+    encode_segment_header(header, block.bytes);
+    std::memcpy(&header.crc, block.bytes + offsetof(SegmentHeader, crc), sizeof header.crc);
     std::size_t done = 0;
-    int code = write_fully(sys_, fd, block.data(), kHeaderBlock, 0, 0, done);
+    int code = write_fully(sys_, fd, block.bytes, kHeaderBlock, 0, 0, done);
     if (code == 0 && !planted(Bug::no_header_sync)) {
         code = sys_.fdatasync(fd);
     }
     if (code == 0) {
-        code = sys_.rename(dir_.get(), from.c_str(), dir_.get(), to.c_str());
+        code = sys_.rename(dir_.get(), from, dir_.get(), to);
     }
     return code == 0 && !planted(Bug::no_directory_sync) ? sync_dir() : code;
 }
 
-int Store::cut_file(const std::string &name, std::uint64_t bytes) {
+int Store::cut_file(const char *name, std::uint64_t bytes) {
     Fd fd;
     int code = open_segment(name, O_RDWR, fd);
     if (code == 0) {
@@ -293,14 +321,14 @@ int Store::cut_file(const std::string &name, std::uint64_t bytes) {
     return code == 0 ? sys_.fsync(fd.get()) : code;
 }
 
-int Store::keep_aside(const std::string &segment, std::uint64_t from, std::uint64_t to,
-                      const std::string &kept) {
+int Store::keep_aside(const char *segment, std::uint64_t from, std::uint64_t to,
+                      const char *kept) {
     Fd in;
     int code = open_segment(segment, O_RDONLY, in);
     if (code < 0) {
         return code;
     }
-    Fd out(sys_, sys_.open(dir_.get(), kept.c_str(), O_RDWR | O_CREAT | O_TRUNC, 0666));
+    Fd out(sys_, sys_.open(dir_.get(), kept, O_RDWR | O_CREAT | O_TRUNC, 0666));
     if (!out) {
         return out.get();
     }

@@ -38,7 +38,8 @@ private:
 struct SegmentFile {
     Lsn first_lsn = 0;
     std::uint64_t number = 0;
-    std::string name;
+
+    FileName name() const { return segment_name(first_lsn, number); }
 };
 
 struct Listing {
@@ -82,11 +83,11 @@ public:
     int list(Listing &ret);
     int sync_dir() { return sys_.fsync(dir_.get()); }
 
-    int open_segment(const std::string &name, int flags, Fd &ret);
+    int open_segment(const char *name, int flags, Fd &ret);
     // Reads a header past the page cache where possible. 0; -EBADMSG when the block is no header;
     // or the error of reading.
-    int read_header(const std::string &name, SegmentHeader &ret);
-    int remove(const std::string &name) { return sys_.unlink(dir_.get(), name.c_str()); }
+    int read_header(const char *name, SegmentHeader &ret);
+    int remove(const char *name) { return sys_.unlink(dir_.get(), name); }
 
     // -- watermark
     int create_mark();
@@ -109,10 +110,9 @@ public:
     // Writes the header (its crc is filled in) into an open spare and gives it its name; durable.
     int activate(std::uint64_t spare_id, int fd, SegmentHeader &header);
     // Opens for writing without O_DIRECT, cuts to `bytes`, makes that durable.
-    int cut_file(const std::string &name, std::uint64_t bytes);
+    int cut_file(const char *name, std::uint64_t bytes);
     // Copies [from, to) of a segment file into a new file, durable with its name.
-    int keep_aside(const std::string &segment, std::uint64_t from, std::uint64_t to,
-                   const std::string &kept);
+    int keep_aside(const char *segment, std::uint64_t from, std::uint64_t to, const char *kept);
 
     // Replaces a small file: all old or all new.
     int write_small(const char *name, const char *temp, const std::string &text);

@@ -387,7 +387,7 @@ TEST_CASE("names: only what the journal writes is a segment", "[journal][basic]"
     std::uint64_t number = 0;
     for (const std::uint64_t n : {std::uint64_t{1}, std::uint64_t{0xffffffff},
                                   std::uint64_t{0x100000000}, ~std::uint64_t{0}}) {
-        REQUIRE(parse_segment_name(segment_name(0xabcdef0123456789, n), first, number));
+        REQUIRE(parse_segment_name(segment_name(0xabcdef0123456789, n).text, first, number));
         REQUIRE((first == 0xabcdef0123456789 && number == n));
     }
     for (const char *name :

@@ -6,6 +6,7 @@
 #include <sys/resource.h>
 
 #include <new>
+#include <vector>
 
 #include "journal/powerloss.hpp"
 #include "journal/sink.hpp"
@@ -136,6 +137,36 @@ TEST_CASE("P3, P4: an append allocates nothing and makes no system call", "[jour
     }
     REQUIRE(allocations == before);
     REQUIRE(spy.writes + spy.syncs + spy.reads == writes);
+}
+
+TEST_CASE("P3: a rotation and a trim allocate nothing once as many segments were there",
+          "[journal][defects]") {
+    Scratch dir;
+    auto journal = open_journal(dir / "j", small(65536));
+    REQUIRE(journal);
+    const std::string text(30'000, 'r');
+    std::vector<Lsn> lsns;
+    lsns.reserve(400);
+    std::uint64_t before = 0;
+    int wrong = 0;
+    for (std::size_t i = 0; i < 400; ++i) {
+        if (i == 200) {
+            before = allocations;
+        }
+        Lsn lsn = 0;
+        wrong += journal->commit(text.data(), text.size(), 0, -1, &lsn) != 0;
+        lsns.push_back(lsn);
+        // Some ten segments stay.
+        wrong += i >= 20 && journal->trim(lsns[i - 20]) != 0;
+    }
+    REQUIRE(allocations == before);
+    REQUIRE(wrong == 0);
+    const Stat stat = journal->stat();
+    REQUIRE(stat.rotations >= 190);
+    REQUIRE(stat.recycled >= 150);
+    REQUIRE(stat.segments >= 9);
+    REQUIRE(stat.segments <= 13);
+    REQUIRE(journal->close() == 0);
 }
 
 TEST_CASE("P6: threads that come back at once share every sync", "[journal][defects]") {

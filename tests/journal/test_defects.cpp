@@ -542,9 +542,9 @@ TEST_CASE("durable_lsn advances and is not zero in every configuration", "[journ
                     Store store(real_syscalls());
                     REQUIRE(store.open_dir(dir / "j", false) == 0);
                     const State state = examine(store);
-                    const SegmentShape shape = SegmentShape::of(state.chain.back().header);
+                    const SegmentShape shape = SegmentShape::of(*state.chain.back().header);
                     SegmentBytes bytes;
-                    REQUIRE(bytes.open(store, state.chain.back().file.name, true) == 0);
+                    REQUIRE(bytes.open(store, state.chain.back().file.name(), true) == 0);
                     FrameView frame;
                     std::set<Lsn> values;
                     Lsn before = 0;

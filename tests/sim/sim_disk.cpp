@@ -447,7 +447,7 @@ int Disk::mkdir(int dir, const char *path, mode_t) {
     return 0;
 }
 
-int Disk::list(int dir, std::vector<std::string> &names) {
+int Disk::each_name(int dir, const std::function<void(const char *)> &call) {
     if (const int code = enter(false, "list"); code < 0) {
         return code;
     }
@@ -455,9 +455,8 @@ int Disk::list(int dir, std::vector<std::string> &names) {
     if (open == nullptr) {
         return -EBADF;
     }
-    names.clear();
     for (const auto &[name, node] : nodes_[open->node].names_now) {
-        names.push_back(name);
+        call(name.c_str());
     }
     return 0;
 }

@@ -103,7 +103,7 @@ public:
     int rename(int from_dir, const char *from, int to_dir, const char *to) override;
     int unlink(int dir, const char *path) override;
     int mkdir(int dir, const char *path, mode_t mode) override;
-    int list(int dir, std::vector<std::string> &names) override;
+    int each_name(int dir, const std::function<void(const char *)> &call) override;
     int lock_exclusive(int fd) override;
     int unlock(int fd) override;
     int lock_held(int fd) override;
