@@ -288,6 +288,8 @@ FSYS_API int fsys_file_info(fsys_file *file, fsys_file_details *ret_info) FSYS_N
 #define FSYS_SYNC_RANGE 0x0200u /**< sync: at least [offset, offset + length) becomes durable, the
                                      rest may; never less than fdatasync gives for the range */
 #define FSYS_KEEP_SIZE 0x0400u  /**< allocate: FALLOC_FL_KEEP_SIZE */
+#define FSYS_CACHED 0x0800u     /**< fsys_read() only: -EAGAIN instead of waiting for the device
+                                     (RWF_NOWAIT). For event loops, which then submit the read. */
 /** @} */
 
 /** A buffer of a vectored op; same layout as struct iovec. */
@@ -494,10 +496,16 @@ FSYS_API int fsys_poll(fsys *handle, int64_t timeout_ns) FSYS_NOEXCEPT;
 
 /**
  * Reads at `offset` on the calling thread: pread(2) plus some tens of nanoseconds. Continues short
- * reads (unless FSYS_PARTIAL), retries EINTR. Allowed flags: FSYS_PARTIAL, FSYS_EXACT. Any thread.
+ * reads (unless FSYS_PARTIAL), retries EINTR. Allowed flags: FSYS_PARTIAL, FSYS_EXACT, FSYS_CACHED.
+ * Any thread.
  *
  * @return bytes read, fewer than `length` only at end of file (or with FSYS_PARTIAL); or a code.
  *         A failure after some bytes is returned as the failure.
+ * @retval -EAGAIN  with ::FSYS_CACHED: the page cache does not have all of it; what is in the buffer is
+ *         then unspecified. Also for a file that has no page cache (FSYS_FILE_DIRECT, pipes and
+ *         sockets), where the file system cannot tell (RWF_NOWAIT on a regular file: preadv2(2), Linux
+ *         4.14), and unasked while most such reads of the file have lately failed; one in 32 then asks
+ *         again. Counted in `nowait_hits` and `nowait_misses` of fsys_stats().
  */
 FSYS_API int64_t fsys_read(fsys_file *file, void *buffer, size_t length, uint64_t offset,
                            uint32_t flags) FSYS_NOEXCEPT;

@@ -70,6 +70,40 @@ std::int64_t read_bounced(const Call &call, char *buffer, std::size_t length, st
     return done < length && (flags & FSYS_EXACT) != 0 ? FSYS_E_SHORT : static_cast<std::int64_t>(done);
 }
 
+// A read that does not wait for the device: -EAGAIN instead. Asks as submit does, and with the same
+// memory of whether asking pays.
+std::int64_t read_cached(const Call &call, char *buffer, std::uint64_t length, std::uint64_t offset,
+                         std::uint32_t flags) {
+    Engine &engine = call.engine();
+    Target &target = *call.target();
+    if (target.direct || target.stream || !target.nowait.open()) {
+        return -EAGAIN;
+    }
+    std::uint64_t done = 0;
+    long n = 0;
+    do {
+        n = engine.nowait_read(target.fd, buffer + done, length - done, offset + done);
+        done += n > 0 ? static_cast<std::uint64_t>(n) : 0;
+    } while (n == -EINTR || (n > 0 && done < length && (flags & FSYS_PARTIAL) == 0));
+    if (n >= 0) {
+        kernel_wrote(buffer, done);
+        target.nowait.hit();
+        engine.stats.add(call.shard(), Count::kNowaitHits);
+        const std::int64_t result = done < length && (flags & FSYS_EXACT) != 0
+                                        ? FSYS_E_SHORT
+                                        : static_cast<std::int64_t>(done);
+        engine.stats.op(call.shard(), FSYS_LANE_INLINE, FSYS_OP_READ, result, done);
+        return result;
+    }
+    if (n == -EOPNOTSUPP) {
+        target.nowait.never();
+    } else if (n == -EAGAIN) {
+        target.nowait.miss();
+    }
+    engine.stats.add(call.shard(), Count::kNowaitMisses);
+    return n == -EOPNOTSUPP ? -EAGAIN : n;
+}
+
 }  // namespace
 
 int64_t fsys_read(fsys_file *file, void *buffer, size_t length, uint64_t offset,
@@ -79,11 +113,15 @@ int64_t fsys_read(fsys_file *file, void *buffer, size_t length, uint64_t offset,
         if (call.code() != 0) {
             return call.code();
         }
-        if ((flags & ~std::uint32_t{FSYS_PARTIAL | FSYS_EXACT}) != 0) {
+        if ((flags & ~std::uint32_t{FSYS_PARTIAL | FSYS_EXACT | FSYS_CACHED}) != 0) {
             return FSYS_E_BAD_FLAG;
         }
-        const Request request{FSYS_OP_READ, flags, call.target(), buffer, length, offset, 0};
+        const std::uint32_t known = flags & ~std::uint32_t{FSYS_CACHED};
+        const Request request{FSYS_OP_READ, known, call.target(), buffer, length, offset, 0};
         const int code = call.engine().check(request);
+        if ((flags & FSYS_CACHED) != 0 && (code == 0 || code == FSYS_E_MISALIGNED)) {
+            return read_cached(call, static_cast<char *>(buffer), length, offset, known);
+        }
         if (code == FSYS_E_MISALIGNED && call.target()->bounce) {
             return read_bounced(call, static_cast<char *>(buffer), length, offset, flags);
         }

@@ -427,3 +427,65 @@ TEST_CASE("many files and sizes at once come back whole", "[random]") {
     CHECK(rig.stats().in_flight == 0);
     CHECK(rig.close() == 0);
 }
+
+TEST_CASE("a read of the page cache alone never waits: it says -EAGAIN") {
+    TempDir dir;
+    FakeSyscalls sys;
+    Setup setup;
+    setup.syscalls = &sys;
+    setup.queue = quiet();
+    Rig rig(setup);
+    fsys_file *file = rig.file(dir / "f", kNew);
+    const auto bytes = pattern(10'000, 1);
+    REQUIRE(fsys_write(file, bytes.data(), bytes.size(), 0, 0) == 10'000);
+    std::vector<unsigned char> back(20'000);
+
+    // Just written, it is there.
+    CHECK(fsys_read(file, back.data(), 10'000, 0, FSYS_CACHED) == 10'000);
+    CHECK(std::equal(bytes.begin(), bytes.end(), back.begin()));
+    CHECK(fsys_read(file, back.data(), 20'000, 4'000, FSYS_CACHED) == 6'000);
+    CHECK(fsys_read(file, back.data(), 20'000, 4'000, FSYS_CACHED | FSYS_EXACT) == FSYS_E_SHORT);
+    CHECK(fsys_read(file, back.data(), 1, 10'000, FSYS_CACHED) == 0);
+    CHECK(rig.stats().nowait_hits == 4);
+
+    // Not there: the next call of the kernel answers as for a page that must be read.
+    sys.fail(SysCall::kPread, EAGAIN);
+    CHECK(fsys_read(file, back.data(), 100, 0, FSYS_CACHED) == -EAGAIN);
+    CHECK(rig.stats().nowait_misses == 1);
+    CHECK(fsys_read(file, back.data(), 100, 0, 0) == 100);
+    CHECK(fsys_read(file, back.data(), 100, 0, FSYS_CACHED) == 100);
+
+    // A file that is mostly not there is soon not asked about, but now and then.
+    sys.fail(SysCall::kPread, EAGAIN, 1, true);
+    const std::uint64_t before = sys.calls(SysCall::kPread);
+    for (unsigned i = 0; i < 320; ++i) {
+        REQUIRE(fsys_read(file, back.data(), 100, 0, FSYS_CACHED) == -EAGAIN);
+    }
+    const std::uint64_t asked = sys.calls(SysCall::kPread) - before;
+    CHECK(asked >= 5);
+    CHECK(asked <= 30);
+    sys.heal();
+    CHECK(fsys_read(file, back.data(), 100, 0, 0) == 100);
+
+    // Another failure is the call's own; where the kernel does not know the flag it is not asked twice.
+    fsys_file *other = rig.file(dir / "f", FSYS_FILE_READ);
+    sys.fail(SysCall::kPread, EIO);
+    CHECK(fsys_read(other, back.data(), 100, 0, FSYS_CACHED) == -EIO);
+    sys.fail(SysCall::kPread, EOPNOTSUPP);
+    for (unsigned i = 0; i < 100; ++i) {
+        CHECK(fsys_read(other, back.data(), 100, 0, FSYS_CACHED) == -EAGAIN);
+    }
+
+    // It is of the blocking read alone.
+    fsys_op op = 0;
+    CHECK(fsys_submit_read(file, back.data(), 1, 0, FSYS_CACHED, 0, &op) == FSYS_E_BAD_FLAG);
+    CHECK(fsys_write(file, back.data(), 1, 0, FSYS_CACHED) == FSYS_E_BAD_FLAG);
+    int ends[2];
+    REQUIRE(::pipe(ends) == 0);
+    fsys_file *stream = nullptr;
+    REQUIRE(fsys_file_from_fd(rig, ends[0], nullptr, &stream) == 0);
+    CHECK(fsys_read(stream, back.data(), 1, 0, FSYS_CACHED) == -EAGAIN);
+    CHECK(fsys_file_close(stream) == 0);
+    ::close(ends[0]);
+    ::close(ends[1]);
+}

@@ -57,9 +57,11 @@ T = TypeVar("T")
 class Runtime:
     """What an event loop must be able to do. One per handle."""
 
-    #: Makes an awaitable with set_result() and set_exception(), which refuse after a cancellation,
-    #: and that then calls `cancelled`.
-    create_future: Callable[[], Any]
+    #: The loop of asyncio, where results are Futures of the extension.
+    loop: Any = None
+    #: Elsewhere: makes an awaitable with set_result() and set_exception(), which refuse after a
+    #: cancellation, and that then calls `cancelled`.
+    create_future: Optional[Callable[[], Any]] = None
     #: Called in the loop's thread with a future that was cancelled while its op had not ended.
     cancelled: Callable[[Any], None]
 
@@ -88,32 +90,21 @@ class Runtime:
         raise NotImplementedError
 
 
-class File(Closing):
+class File(_fsys.AsyncFile, Closing):
     """An open file of an asynchronous handle: Handle.open().
 
-    read(), write() and their kin start with the loop's next turn and return a future, not a
-    coroutine: gather() and wait() take it as it is, without a task around it. Cancelling it cancels
+    read(), write() and their kin start at once or with the loop's next turn, and return a future, not
+    a coroutine: gather() and wait() take it as it is, without a task around it. Cancelling it cancels
     the op, as far as that can be done: what has not started does not start, a read of a pipe that waits
     ends; what the device or a thread executes goes on, so a cancelled write may have been done. Its
     buffer stays exported until the kernel has let go. asyncio.shield() lets the op go on.
     """
 
     def __init__(self, handle: "Handle", file: _fsys.File) -> None:
+        super().__init__(handle._channel, file)
         self._handle = handle
         self._channel = handle._channel
         self._file: _fsys.File = file
-
-    def read(self, length: int, offset: int) -> Awaitable[bytes]:
-        """Reads up to `length` bytes at `offset`; fewer only at the end of the file."""
-        return self._channel.read(self, self._file, length, offset)
-
-    def read_into(self, buffer: WriteableBuffer, offset: int) -> Awaitable[int]:
-        """Fills a writable contiguous buffer from `offset`; gives how many bytes were read."""
-        return self._channel.read_into(self, self._file, buffer, offset)
-
-    def write(self, data: ReadableBuffer, offset: int, *, durable: bool = False) -> Awaitable[int]:
-        """Writes all of `data`, which must not change meanwhile; gives its length."""
-        return self._channel.write(self, self._file, data, offset, durable)
 
     def sync(self, *, data_only: bool = False) -> Awaitable[None]:
         """Makes the writes that are done durable."""
@@ -493,7 +484,7 @@ class Handle(Closing, WholeFiles):
                 channel.cancel(future)
 
         self._channel = _fsys.Channel(
-            self._handle, runtime.create_future, lambda: runtime.soon(tick)
+            self._handle, runtime.create_future, lambda: runtime.soon(tick), runtime.loop
         )
         weak = weakref.ref(self._channel)
         runtime.cancelled = cancelled

@@ -13,8 +13,6 @@ completed. What is started in one turn of the loop is submitted together.
 from __future__ import annotations
 
 import asyncio
-import functools
-import weakref
 from typing import Any, Callable, TypeVar
 
 from . import _async
@@ -28,35 +26,20 @@ T = TypeVar("T")
 
 class _Runtime(_async.Runtime):
     def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        this = weakref.ref(self)
-
-        # A class, because a callback would cost every op that ends by itself a turn of the loop.
-        class Future(asyncio.Future):  # type: ignore[type-arg]
-            __slots__ = ()
-
-            def cancel(self, msg: Any = None) -> bool:
-                if not super().cancel(msg):
-                    return False
-                runtime = this()
-                if runtime is not None:
-                    runtime.cancelled(self)
-                return True
-
-        self.create_future = functools.partial(Future, loop=self._loop)
+        self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
 
     def soon(self, call: Callable[[], None]) -> None:
-        self._loop.call_soon(call)
+        self.loop.call_soon(call)
 
     def watch(self, fd: int, call: Callable[[], None]) -> None:
-        self._loop.add_reader(fd, call)
+        self.loop.add_reader(fd, call)
 
     def unwatch(self, fd: int) -> None:
-        if not self._loop.is_closed():
-            self._loop.remove_reader(fd)
+        if not self.loop.is_closed():
+            self.loop.remove_reader(fd)
 
     async def in_thread(self, call: Callable[[], T]) -> T:
-        work = self._loop.run_in_executor(None, call)
+        work = self.loop.run_in_executor(None, call)
         try:
             return await asyncio.shield(work)
         except asyncio.CancelledError:
@@ -68,7 +51,7 @@ class _Runtime(_async.Runtime):
             raise
 
     async def beside(self, call: Callable[[], T]) -> T:
-        return await self._loop.run_in_executor(None, call)
+        return await self.loop.run_in_executor(None, call)
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)

@@ -16,7 +16,12 @@ namespace binding {
 namespace {
 
 // A cancelled future refuses: the result is then nobody's.
-void settle(const py::object &future, const char *method, const py::object &value) {
+void settle(const py::object &future, Future::State state, const char *method,
+            const py::object &value) {
+    if (Future *const own = own_future(future)) {
+        own->settle(state, value.ptr());
+        return;
+    }
     PyObject *const name = PyUnicode_InternFromString(method);
     PyObject *const answer =
         name == nullptr ? nullptr : PyObject_CallMethodOneArg(future.ptr(), name, value.ptr());
@@ -28,19 +33,25 @@ void settle(const py::object &future, const char *method, const py::object &valu
 }
 
 void succeed(const py::object &future, const py::object &value) {
-    settle(future, "set_result", value);
+    settle(future, Future::kValue, "set_result", value);
 }
 
 void fail_future(const py::object &future, int64_t code, const py::object &name,
                  uint64_t bytes_done = 0) {
-    settle(future, "set_exception", make_error(code, name, nullptr, bytes_done));
+    settle(future, Future::kError, "set_exception", make_error(code, name, nullptr, bytes_done));
 }
 
 }  // namespace
 
-Channel::Channel(const Handle &handle, py::object create_future, py::object schedule)
+Channel::Channel(const Handle &handle, py::object create_future, py::object schedule,
+                 py::object loop)
     : engine_(handle.engine), create_future_(std::move(create_future)),
-      schedule_(std::move(schedule)), thread_(PyThread_get_thread_ident()) {}
+      schedule_(std::move(schedule)), loop_(std::move(loop)),
+      thread_(PyThread_get_thread_ident()) {
+    if (create_future_.is_none()) {
+        debug_ = loop_.attr("get_debug")().cast<bool>();
+    }
+}
 
 Channel::~Channel() {
     for (Entry &entry : slab_) {
@@ -78,12 +89,36 @@ Channel::Entry Channel::release_entry(uint32_t index) {
     return entry;
 }
 
-void Channel::list(uint32_t index) {
-    listed_.push_back(index);
+void Channel::schedule() {
     if (!scheduled_) {
         scheduled_ = true;
         schedule_();
     }
+}
+
+void Channel::list(uint32_t index) {
+    ordered_ = must_not_overtake() || slab_[index].request.opcode != FSYS_OP_READ;
+    listed_.push_back(index);
+    schedule();
+}
+
+py::object Channel::create_future() {
+    if (!create_future_.is_none()) {
+        return create_future_();
+    }
+    if (self_ == nullptr) {
+        self_ = py::cast(this).ptr();
+    }
+    Future *const future = new_future(self_, this);
+    py::object object = py::reinterpret_steal<py::object>(future->object());
+    if (debug_) {
+        const py::object frame = py::module_::import("sys").attr("_getframe")(0);
+        future->traceback = py::module_::import("asyncio.format_helpers")
+                                .attr("extract_stack")(frame)
+                                .release()
+                                .ptr();
+    }
+    return object;
 }
 
 py::object Channel::start(const py::object &owner, const File &file, Yield yield, Loan loan,
@@ -92,7 +127,7 @@ py::object Channel::start(const py::object &owner, const File &file, Yield yield
     for (View &view : loan.views) {
         view.pin();
     }
-    py::object future = create_future_();
+    py::object future = create_future();
     const uint32_t index = take_entry();
     Entry &entry = slab_[index];
     entry.future = future;
@@ -101,12 +136,45 @@ py::object Channel::start(const py::object &owner, const File &file, Yield yield
     entry.loan = std::move(loan);
     entry.yield = yield;
     entry.direct = file.direct();
+    entry.tried = request.opcode == FSYS_OP_READ && !must_not_overtake();
     entry.request = request;
     entry.request.file = file.get();
     entry.request.flags |= FSYS_NONBLOCK;
     entry.request.user_data = index;
     list(index);
     return future;
+}
+
+// A future that is done when it is returned.
+py::object Channel::done(const py::object &value) {
+    py::object future = create_future();
+    succeed(future, value);
+    if (Future *const own = own_future(future)) {
+        own->at_once = true;
+    }
+    return future;
+}
+
+bool Channel::is_others_turn() {
+    constexpr unsigned kMost = 32;
+    if (++at_once_ < kMost) {
+        return false;
+    }
+    at_once_ = 0;
+    return true;
+}
+
+// From the page cache; -EAGAIN: it goes the usual way.
+int64_t Channel::read_at_once(const File &file, const fsys_request &request) {
+    constexpr uint64_t kMost = 64 * 1024;  // copying more takes longer than a turn of the loop
+    check_thread();
+    if (must_not_overtake() || file.direct() || file.may_block() || request.length == 0 ||
+        request.length > kMost) {
+        return -EAGAIN;
+    }
+    const int64_t count =
+        fsys_read(file.get(), request.buffer, request.length, request.offset, FSYS_CACHED);
+    return count >= 0 ? count : -EAGAIN;  // the future is what failures are for
 }
 
 py::object Channel::read(const py::object &owner, const File &file, size_t length,
@@ -117,6 +185,10 @@ py::object Channel::read(const py::object &owner, const File &file, size_t lengt
     loan.bytes = new_bytes(length, &request.buffer);
     request.length = length;
     request.offset = static_cast<uint64_t>(offset);
+    const int64_t count = read_at_once(file, request);
+    if (count >= 0) {
+        return done(value_of(Yield::kBytes, count, loan, 0));
+    }
     return start(owner, file, Yield::kBytes, std::move(loan), request);
 }
 
@@ -129,6 +201,10 @@ py::object Channel::read_into(const py::object &owner, const File &file, const p
     request.buffer = view.data();
     request.length = view.size();
     request.offset = static_cast<uint64_t>(offset);
+    const int64_t count = read_at_once(file, request);
+    if (count >= 0) {
+        return done(py::int_(count));
+    }
     return start(owner, file, Yield::kCount, std::move(loan), request);
 }
 
@@ -168,7 +244,7 @@ py::object Channel::many(const py::object &owner, const File &file, Many many) {
         throw py::value_error("a pipe, socket or terminal has no blocks");
     }
     auto group = std::make_shared<Group>();
-    group->future = create_future_();
+    group->future = create_future();
     group->many = std::move(many);
     const std::vector<fsys_request> &requests = group->many.requests;
     group->results.resize(requests.size());
@@ -195,7 +271,7 @@ py::object Channel::many(const py::object &owner, const File &file, Many many) {
 py::object Channel::sync_journal(const py::object &owner, fsys_journal *journal, uint64_t lsn,
                                  const py::object &name) {
     check_thread();
-    py::object future = create_future_();
+    py::object future = create_future();
     for (const uint32_t index : listed_journals_) {
         if (slab_[index].journal == journal) {
             slab_[index].waiters.push_back({future, lsn});
@@ -215,7 +291,7 @@ py::object Channel::sync_journal(const py::object &owner, fsys_journal *journal,
 
 py::object Channel::watch_sealed(fsys_journal *journal, uint64_t after, const py::object &name) {
     check_thread();
-    py::object future = create_future_();
+    py::object future = create_future();
     for (const uint32_t index : watches_) {
         if (slab_[index].journal == journal && slab_[index].after == after) {
             slab_[index].waiters.push_back({future, 0});
@@ -299,7 +375,7 @@ void Channel::submit_journal(uint32_t index) {
 // A small read alone is tried in the page cache first, which an array is not: a third of the cost.
 bool Channel::alone(const Entry &entry) {
     constexpr uint64_t kCachedMost = 64 * 1024;
-    return entry.request.opcode == FSYS_OP_READ && !entry.direct &&
+    return entry.request.opcode == FSYS_OP_READ && !entry.direct && !entry.tried &&
         entry.request.length <= kCachedMost;
 }
 
@@ -426,7 +502,7 @@ void Channel::complete(uint32_t index, const fsys_result &result) {
     }
 }
 
-void Channel::reap() {
+void Channel::take() {
     fsys_result results[256];
     for (;;) {
         const int count = fsys_reap(engine_->handle(), results, 256, 0);
@@ -448,13 +524,45 @@ void Channel::reap() {
     }
 }
 
+void Channel::reap() {
+    take();
+    run_callbacks();
+}
+
 void Channel::tick() {
     scheduled_ = false;
-    if (engine_->closed() || dead_) {
-        return;
+    at_once_ = 0;
+    if (create_future_.is_none()) {
+        debug_ = loop_.attr("get_debug")().cast<bool>();
     }
-    submit();
-    reap();
+    if (!engine_->closed() && !dead_) {
+        submit();
+        take();
+    }
+    run_callbacks();
+}
+
+// --------------------------------------------------------------- call back
+
+void Channel::call_back(Future *future) {
+    due_.push_back(py::reinterpret_borrow<py::object>(future->object()));
+    schedule();
+}
+
+void Channel::run_callbacks() {
+    // Those that callbacks make due wait for the loop's next turn: what else is ready comes first.
+    for (size_t count = due_.size(); count != 0 && !due_.empty(); --count) {
+        const py::object future = std::move(due_.front());
+        due_.pop_front();
+        if (!own_future(future)->run_callbacks()) {
+            // KeyboardInterrupt, SystemExit: they leave the loop, which may be run again.
+            const py::error_already_set error;
+            if (!due_.empty()) {
+                schedule();
+            }
+            throw error;
+        }
+    }
 }
 
 void Channel::detach(int code) {
@@ -486,13 +594,10 @@ void bind_channel(py::module_ &module) {
     py::class_<Channel>(module, "Channel",
                         "The ops of a handle as futures of one event loop; what fsys.aio and "
                         "fsys.trio are made of.")
-        .def(py::init<const Handle &, py::object, py::object>(), py::arg("handle"),
-             py::arg("create_future"), py::arg("schedule"),
-             "create_future() makes an object with set_result() and set_exception(); schedule() "
-             "makes the loop call tick() soon.")
-        .def("read", &Channel::read, "Lists a read.")
-        .def("read_into", &Channel::read_into, "Lists a read into a buffer.")
-        .def("write", &Channel::write, "Lists a write.")
+        .def(py::init<const Handle &, py::object, py::object, py::object>(), py::arg("handle"),
+             py::arg("create_future"), py::arg("schedule"), py::arg("loop"),
+             "create_future() makes an object with set_result() and set_exception(), None: futures "
+             "are Future, of `loop`; schedule() makes the loop call tick() soon.")
         .def("sync", &Channel::sync, "Lists a sync.")
         .def("allocate", &Channel::allocate, "Lists an allocation.")
         .def("read_many",

@@ -2,10 +2,11 @@
 //
 // Channel: the ops of one handle as futures of one event loop.
 //
-// Used by the thread of the loop alone. An op is put on a list; the loop's next turn submits the
-// list and takes what was completed at once; the event descriptor brings the rest. So a thousand
-// coroutines that each start a read cost no wake-up when the page cache has it and few otherwise,
-// and a thousand commits cost one sync request.
+// Used by the thread of the loop alone. A small read is tried in the page cache at once: its future is
+// then done before anybody awaits it. Any other op is put on a list; the loop's next turn submits the
+// list, and the event descriptor brings the completions. So a thousand coroutines that each start a
+// read cost no turn of the loop when the page cache has it and few otherwise, and a thousand commits
+// cost one sync request.
 
 #pragma once
 
@@ -14,15 +15,17 @@
 #include <vector>
 
 #include "fsys/journal.h"
+#include "future.hpp"
 #include "many.hpp"
 
 namespace binding {
 
 class Channel {
 public:
-    /// @param create_future  makes an object with set_result() and set_exception()
+    /// @param create_future  makes an object with set_result() and set_exception(); None: futures are
+    ///        our own, of `loop`
     /// @param schedule  makes the loop call tick() soon
-    Channel(const Handle &handle, py::object create_future, py::object schedule);
+    Channel(const Handle &handle, py::object create_future, py::object schedule, py::object loop);
     ~Channel();
     Channel(const Channel &) = delete;
 
@@ -47,10 +50,17 @@ public:
     /// until the completion. Looks at all entries.
     void cancel(const py::object &future);
 
-    /// Submits what is listed and takes what is there.
+    /// Submits what is listed, takes what is there, calls back. From the loop itself, where no task is
+    /// current; so reap().
     void tick();
-    /// Takes what is there. Raises when the handle has failed: nothing more will come.
+    /// Takes what is there and calls back. Raises when the handle has failed: nothing more will come.
     void reap();
+    /// For futures of our own: its callbacks are called in the loop's next turn.
+    void call_back(Future *future);
+    /// Asked by who awaits what was done at once: whether it is time to let other tasks run, without
+    /// which a loop over cached reads would keep the thread.
+    bool is_others_turn();
+    py::object loop() const { return loop_; }
     /// Ops that are listed or in flight and will end by themselves: those of watch_sealed() not.
     size_t busy() const { return slab_.size() - free_.size() - watches_.size(); }
     /// Gives up: futures fail with E_CLOSED, memory stays with the engine until it is closed.
@@ -80,6 +90,7 @@ private:
         std::shared_ptr<Group> group;
         uint32_t block = 0;
         bool direct = false;
+        bool tried = false;  // the page cache did not have it
         fsys_request request{};
         fsys_journal *journal = nullptr;
         std::vector<Waiter> waiters;
@@ -87,8 +98,16 @@ private:
         uint64_t after = 0;
     };
 
+    py::object create_future();
     py::object start(const py::object &owner, const File &file, Yield yield, Loan loan,
                      const fsys_request &request);
+    // Something is listed that a read should not be answered before.
+    bool must_not_overtake() const { return ordered_ && !listed_.empty(); }
+    int64_t read_at_once(const File &file, const fsys_request &request);
+    py::object done(const py::object &value);
+    void take();
+    void run_callbacks();
+    void schedule();
     uint32_t take_entry();
     Entry release_entry(uint32_t index);
     void list(uint32_t index);
@@ -105,8 +124,14 @@ private:
     EnginePtr engine_;
     py::object create_future_;
     py::object schedule_;
+    py::object loop_;
+    PyObject *self_ = nullptr;  // what Python has of this; borrowed
     unsigned long thread_;
     bool scheduled_ = false;
+    bool debug_ = false;     // the loop's, as of its last turn
+    bool ordered_ = false;   // since something was listed that is no read
+    unsigned at_once_ = 0;   // awaited since others had a turn
+    std::deque<py::object> due_;  // futures whose callbacks are to be called
     bool dead_ = false;
     size_t in_flight_ = 0;
     std::deque<Entry> slab_;

@@ -154,6 +154,7 @@ void bind_handle(py::module_ &module);
 void bind_file(py::module_ &module);
 void bind_many(py::module_ &module);
 void bind_channel(py::module_ &module);
+void bind_async_file(py::module_ &module);
 void bind_journal(py::module_ &module);
 void bind_ticket(py::module_ &module);
 void bind_check(py::module_ &module);

@@ -4,6 +4,7 @@
 // is the package fsys around it.
 
 #include "engine.hpp"
+#include "future.hpp"
 
 PYBIND11_MODULE(_fsys, module) {
     namespace py = pybind11;
@@ -14,7 +15,9 @@ PYBIND11_MODULE(_fsys, module) {
     binding::bind_journal(module);
     binding::bind_ticket(module);
     binding::bind_check(module);
+    binding::bind_future(module);
     binding::bind_channel(module);
+    binding::bind_async_file(module);
     binding::bind_whole(module);
     binding::bind_replace(module);
     binding::bind_scan(module);

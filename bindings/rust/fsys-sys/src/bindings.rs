@@ -145,6 +145,7 @@ pub const FSYS_ATOMIC: u32 = 0x0040;
 pub const FSYS_SYNC_DATA: u32 = 0x0100;
 pub const FSYS_SYNC_RANGE: u32 = 0x0200;
 pub const FSYS_KEEP_SIZE: u32 = 0x0400;
+pub const FSYS_CACHED: u32 = 0x0800;
 pub const FSYS_LANE_NONE: u32 = 0;
 pub const FSYS_LANE_INLINE: u32 = 1;
 pub const FSYS_LANE_RING: u32 = 2;

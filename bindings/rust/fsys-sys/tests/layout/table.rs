@@ -168,6 +168,7 @@ pub fn rows() -> Vec<String> {
     constant!(rows, FSYS_SYNC_DATA);
     constant!(rows, FSYS_SYNC_RANGE);
     constant!(rows, FSYS_KEEP_SIZE);
+    constant!(rows, FSYS_CACHED);
     constant!(rows, FSYS_LANE_NONE);
     constant!(rows, FSYS_LANE_INLINE);
     constant!(rows, FSYS_LANE_RING);
