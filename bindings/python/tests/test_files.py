@@ -174,6 +174,61 @@ def test_many(handle: fsys.Handle, tmp_path: pathlib.Path) -> None:
         file.read_many(["0"], 1)  # type: ignore[list-item]
 
 
+def test_many_large_ones_are_shared(tmp_path: pathlib.Path) -> None:
+    """Of a large batch that is in the page cache the handle's own thread reads a part."""
+    count, size = 1500, 4096
+    path = tmp_path / "f"
+    path.write_bytes(b"".join(i.to_bytes(4, "big") * (size // 4) for i in range(count)))
+    order = [(i * 7919) % count for i in range(count)]
+    expected = [i.to_bytes(4, "big") * (size // 4) for i in order]
+    offsets = [i * size for i in order]
+
+    def check(file: fsys.File) -> None:
+        assert file.read_many(offsets, size) == expected
+        into = bytearray(count * size)
+        assert file.read_many_into(into, offsets) == [size] * count
+        assert into == b"".join(expected)
+        # Cut at the end of the file, and the first failure of any piece.
+        assert file.read_many([*offsets, (count - 1) * size + 4000], size)[-1] == expected[0][:0] + (
+            (count - 1).to_bytes(4, "big") * 24
+        )
+        for place in (0, 1, 70, 700, count - 1):
+            wrong = [*offsets]
+            wrong[place] = -1
+            with pytest.raises(OSError) as caught:
+                file.read_many(wrong, size)
+            assert caught.value.errno == errno.EINVAL
+
+    for backend in ("default", "threads"):
+        for max_ops in (8, 64, 100, 4096):
+            with fsys.Handle(backend=backend, max_ops=max_ops) as handle:
+                with handle.open(path) as file:
+                    check(file)
+                    assert handle.stats().in_flight == 0
+        with fsys.Handle(backend=backend) as handle, handle.open(path) as file:
+            if handle.info().backend == "io_uring":
+                file.read_many(offsets[:100], size)
+                before = handle.stats()
+                file.read_many(offsets, size)
+                after = handle.stats()
+                # A piece of each kind is 64 blocks: some were read by a batch of this thread, the
+                # others without.
+                assert 0 < after.batch_enters - before.batch_enters < count // 64
+            # Several threads at once: one of them lends.
+            threads = [threading.Thread(target=check, args=(file,)) for _ in range(4)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            # Not in the page cache, or only half of it.
+            with open(path, "rb") as plain:
+                os.fsync(plain.fileno())
+                os.posix_fadvise(plain.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+                check(file)
+                os.posix_fadvise(plain.fileno(), 1 << 21, 0, os.POSIX_FADV_DONTNEED)
+                check(file)
+
+
 def test_a_timed_out_wait_keeps_the_buffer(handle: fsys.Handle) -> None:
     reading, writing = os.pipe()
     try:
