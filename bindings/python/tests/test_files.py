@@ -10,7 +10,7 @@ import os
 import pathlib
 import threading
 import time
-from typing import Any, List
+from typing import Any, List, Literal
 
 import numpy
 import pytest
@@ -199,7 +199,8 @@ def test_many_large_ones_are_shared(tmp_path: pathlib.Path) -> None:
                 file.read_many(wrong, size)
             assert caught.value.errno == errno.EINVAL
 
-    for backend in ("default", "threads"):
+    backends: List[Literal["default", "threads"]] = ["default", "threads"]
+    for backend in backends:
         for max_ops in (8, 64, 100, 4096):
             with fsys.Handle(backend=backend, max_ops=max_ops) as handle:
                 with handle.open(path) as file:
