@@ -171,7 +171,8 @@ FSYS_API int fsys_journal_open(fsys *handle, const char *path, const fsys_journa
  * @retval -ETIMEDOUT  a call was still inside after fsys_options::close_timeout_ns (a device that
  *         hangs): nobody enters any more, but lock and memory are kept until the process ends
  * @retval -EBUSY  a reader made from it is open; the journal stays open
- * @return FSYS_E_CLOSED, FSYS_E_FORKED
+ * @return FSYS_E_CLOSED, FSYS_E_FORKED; or the errno of marking it closed: all is durable nevertheless,
+ *         and the journal is closed
  */
 FSYS_API int fsys_journal_close(fsys_journal *journal) FSYS_NOEXCEPT;
 

@@ -64,18 +64,9 @@ int change_file(fsys_file *file, std::uint32_t durability, Change &&change) noex
     });
 }
 
-template <class Call>
-int without_interrupts(Call &&call) {
-    int code = 0;
-    do {
-        code = call();
-    } while (code == -EINTR);
-    return code;
-}
-
 int fallocate(Engine &engine, const Target &target, int mode, std::uint64_t offset,
               std::uint64_t length) {
-    return without_interrupts(
+    return uninterrupted(
         [&] { return engine.sys.fallocate(target.fd, mode, offset, length); });
 }
 
@@ -114,7 +105,7 @@ int fsys_truncate(fsys_file *file, uint64_t length, uint32_t durability) noexcep
         if (length > INT64_MAX) {
             return -EINVAL;
         }
-        return without_interrupts([&] { return engine.sys.ftruncate(target.fd, length); });
+        return uninterrupted([&] { return engine.sys.ftruncate(target.fd, length); });
     });
 }
 

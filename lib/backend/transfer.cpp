@@ -9,12 +9,6 @@
 #include "platform/planted.hpp"
 
 namespace libfsys {
-namespace {
-
-constexpr int kMaxInterrupts = 1000;
-
-}  // namespace
-
 int write_fully(Syscalls &sys, int fd, const void *data, std::size_t length, std::uint64_t offset,
                 int rwf, std::size_t &done) {
     const auto *bytes = static_cast<const unsigned char *>(data);

@@ -99,7 +99,7 @@ void check_predecessor(Store &store, State &state, std::size_t i) {
     struct stat info{};
     int code = store.open_segment(state.chain[i - 1].file.name(), O_RDONLY, fd);
     if (code == 0) {
-        code = store.sys().fstat(fd.get(), &info);
+        code = store.stat(fd.get(), info);
     }
     if (code < 0) {
         io_error(state, code, "segment " + state.chain[i - 1].file.name());

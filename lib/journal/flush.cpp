@@ -253,9 +253,9 @@ int Journal::write_range(Lsn to, Flush how) {
 
 int Journal::sync_segment(Lsn to) {
     if (dirty_ && !planted(Bug::no_sync)) {
-        int code = store_.sys().fdatasync(active_fd_.get());
+        int code = sync_file(store_.sys(), active_fd_.get(), true);
         if (code < 0 && planted(Bug::sync_retried)) {
-            code = store_.sys().fdatasync(active_fd_.get());
+            code = sync_file(store_.sys(), active_fd_.get(), true);
         }
         if (code < 0) {
             // Never a second try: the kernel may have dropped the pages and would then say 0.

@@ -176,7 +176,7 @@ int Journal::cut_tail(const State &state, RecoveryReport &report) {
         Fd fd;
         code = store_.open_segment(last->file.name(), O_RDWR, fd);
         if (code == 0 && !planted(Bug::no_recovery_sync)) {
-            code = store_.sys().fsync(fd.get());
+            code = sync_file(store_.sys(), fd.get(), false);
         }
         if (code < 0) {
             return code;
@@ -266,7 +266,7 @@ void Journal::adopt_spares(const Listing &listing) {
         const FileName name = spare_name(id);
         const bool fits =
             store_.open_segment(name, O_RDONLY, fd) == 0 &&
-            store_.sys().fstat(fd.get(), &info) == 0 &&
+            store_.stat(fd.get(), info) == 0 &&
             static_cast<std::uint64_t>(info.st_size) == kHeaderBlock + data_bytes_ &&
             spares_.size() < options_.spare_segments + options_.reserve_segments + 1;
         if (fits) {
@@ -314,7 +314,7 @@ int Journal::choose_mode(const char *spare) {
                                zeros.data(), options_.block_bytes, kHeaderBlock,
                                way == 0 ? RWF_DSYNC : 0, done);
             if (code == 0 && way == 1) {
-                code = store_.sys().fdatasync(buffered.get());
+                code = sync_file(store_.sys(), buffered.get(), true);
             }
             if (code < 0) {
                 return code;

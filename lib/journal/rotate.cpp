@@ -154,7 +154,7 @@ void Journal::Handover::perform() {
     if (last && last_dirty && !planted(Bug::no_sync) && !planted(Bug::rotate_before_sync)) {
         // Once: after a failure the kernel may have dropped the pages and would then say 0.
         step = "syncing the predecessor of";
-        code = journal.store_.sys().fdatasync(last.get());
+        code = sync_file(journal.store_.sys(), last.get(), true);
     }
     if (code == 0) {
         step = "starting";

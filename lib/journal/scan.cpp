@@ -46,7 +46,7 @@ int SegmentBytes::view(std::uint64_t at, std::size_t want, const unsigned char *
         std::size_t need = (at - start) + want;
         if (need > buffer_.size()) {
             struct stat info{};
-            const int code = store_->sys().fstat(fd_.get(), &info);
+            const int code = store_->stat(fd_.get(), info);
             if (code < 0) {
                 return code;
             }

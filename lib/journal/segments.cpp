@@ -201,8 +201,7 @@ int Journal::drop_front(Lsn below) {
             // Of an earlier run: known by name only until now. Its frames are of an older epoch, as
             // are those of any spare. One whose header does not check is better removed.
             complete_header(live) == 0 && live.data_bytes == data_bytes_) {
-            code = store_.sys().rename(store_.dir(), live.name(), store_.dir(),
-                                       spare_name(spare + recycled));
+            code = store_.rename(live.name(), spare_name(spare + recycled));
             recycled += code == 0;
         } else {
             code = store_.remove(live.name());

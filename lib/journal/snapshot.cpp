@@ -79,7 +79,7 @@ int copy_part(Store &from, Store &copy, const Part &part, const AlignedBuffer &p
     int code = from.open_segment(name, O_RDONLY, in);
     Fd out;
     if (code == 0) {
-        const int fd = copy.sys().open(copy.dir(), name, O_RDWR | O_CREAT | O_EXCL, 0666);
+        const int fd = copy.create_new(name);
         code = fd < 0 ? fd : 0;
         out = Fd(copy.sys(), fd);
     }
@@ -96,7 +96,7 @@ int copy_part(Store &from, Store &copy, const Part &part, const AlignedBuffer &p
         }
         at += got;
     }
-    return code == 0 ? copy.sys().fsync(out.get()) : code;
+    return code == 0 ? sync_file(copy.sys(), out.get(), false) : code;
 }
 
 }  // namespace

@@ -67,16 +67,25 @@ void AlignedBuffer::Free::operator()(unsigned char *memory) const { std::free(me
 
 int Store::open_below(int root, const std::string &path) {
     constexpr int kFlags = O_RDONLY | O_DIRECTORY;
-    return root >= 0 ? sys_.open_beneath(root, path.c_str(), kFlags, 0)
-                     : sys_.open(AT_FDCWD, path.c_str(), kFlags, 0);
+    return uninterrupted([&] {
+        return root >= 0 ? sys_.open_beneath(root, path.c_str(), kFlags, 0)
+                         : sys_.open(AT_FDCWD, path.c_str(), kFlags, 0);
+    });
+}
+
+int Store::open_file(const char *name, int flags) {
+    return uninterrupted([&] { return sys_.open(dir_.get(), name, flags, 0666); });
 }
 
 int Store::open_dir(const std::string &path, bool create, int root) {
+    const auto make = [this](int in, const std::string &name) {
+        return uninterrupted([&] { return sys_.mkdir(in, name.c_str(), 0777); });
+    };
     int fd = open_below(root, path);
     if (fd == -ENOENT && create) {
         int made = -ENOENT;
         if (root < 0) {
-            made = sys_.mkdir(AT_FDCWD, path.c_str(), 0777);
+            made = make(AT_FDCWD, path);
         } else {
             // mkdirat() has no way to be kept below a directory: the parent is opened so, and the
             // last name is made in it.
@@ -85,7 +94,7 @@ int Store::open_dir(const std::string &path, bool create, int root) {
             const std::string name = path.substr(slash + 1, last - slash);
             const Fd parent(sys_, open_below(root, slash == std::string::npos ? "."
                                                                               : path.substr(0, slash)));
-            made = !parent ? parent.get() : sys_.mkdir(parent.get(), name.c_str(), 0777);
+            made = !parent ? parent.get() : make(parent.get(), name);
         }
         if (made < 0 && made != -EEXIST) {
             return made;
@@ -98,11 +107,11 @@ int Store::open_dir(const std::string &path, bool create, int root) {
     dir_ = Fd(sys_, fd);
     if (create) {
         // Also when it was there: an earlier creator may have lost power between mkdir and here.
-        Fd parent(sys_, sys_.open(fd, "..", O_RDONLY | O_DIRECTORY, 0));
+        Fd parent(sys_, open_file("..", O_RDONLY | O_DIRECTORY));
         if (!parent) {
             return parent.get();
         }
-        const int code = sys_.fsync(parent.get());
+        const int code = sync_file(sys_, parent.get(), false);
         // A parent that cannot be synced by this user (EACCES on open is caught above) or at all
         // (EINVAL on odd file systems) is an error: the name would not be durable.
         if (code < 0) {
@@ -113,12 +122,12 @@ int Store::open_dir(const std::string &path, bool create, int root) {
 }
 
 int Store::lock() {
-    const int fd = sys_.open(dir_.get(), kLockName, O_RDWR | O_CREAT, 0666);
+    const int fd = open_file(kLockName, O_RDWR | O_CREAT);
     if (fd < 0) {
         return fd;
     }
     lock_ = Fd(sys_, fd);
-    const int code = sys_.lock_exclusive(fd);
+    const int code = uninterrupted([&] { return sys_.lock_exclusive(fd); });
     if (code < 0) {
         lock_.reset();
     }
@@ -126,13 +135,12 @@ int Store::lock() {
 }
 
 int Store::writer_alive() {
-    Fd fd(sys_, sys_.open(dir_.get(), kLockName, O_RDONLY, 0));
-    return fd ? sys_.lock_held(fd.get()) : 0;
+    Fd fd(sys_, open_file(kLockName, O_RDONLY));
+    return fd ? uninterrupted([&] { return sys_.lock_held(fd.get()); }) : 0;
 }
 
 int Store::list(Listing &ret) {
-    ret = Listing{};
-    const int code = sys_.each_name(dir_.get(), [&ret](std::string_view name) {
+    const auto sort_in = [&ret](std::string_view name) {
         SegmentFile file;
         std::uint64_t spare = 0;
         if (parse_segment_name(name, file.first_lsn, file.number)) {
@@ -147,6 +155,10 @@ int Store::list(Listing &ret) {
             ++ret.foreign;
             ret.foreign_name = name;
         }
+    };
+    const int code = uninterrupted([&] {
+        ret = Listing{};
+        return sys_.each_name(dir_.get(), sort_in);
     });
     order(ret.segments);
     std::sort(ret.spares.begin(), ret.spares.end());
@@ -154,7 +166,7 @@ int Store::list(Listing &ret) {
 }
 
 int Store::open_segment(const char *name, int flags, Fd &ret) {
-    const int fd = sys_.open(dir_.get(), name, flags, 0);
+    const int fd = open_file(name, flags);
     if (fd < 0) {
         return fd;
     }
@@ -186,7 +198,7 @@ int Store::read_header(const char *name, SegmentHeader &ret) {
 // ------------------------------------------------------------------ watermark
 
 int Store::create_mark() {
-    const int fd = sys_.open(dir_.get(), kMarkName, O_RDWR | O_CREAT, 0666);
+    const int fd = open_file(kMarkName, O_RDWR | O_CREAT);
     if (fd < 0) {
         return fd;
     }
@@ -195,13 +207,13 @@ int Store::create_mark() {
     std::size_t done = 0;
     int code = write_fully(sys_, fd, zeros.data(), kMarkBytes, 0, 0, done);
     if (code == 0) {
-        code = sys_.fsync(fd);
+        code = sync_file(sys_, fd, false);
     }
     return code == 0 ? sync_dir() : code;
 }
 
 int Store::open_mark(bool writable) {
-    const int fd = sys_.open(dir_.get(), kMarkName, writable ? O_RDWR : O_RDONLY, 0);
+    const int fd = open_file(kMarkName, writable ? O_RDWR : O_RDONLY);
     if (fd < 0) {
         return fd;
     }
@@ -236,7 +248,7 @@ int Store::write_hot(const Slot &slot, bool durable) {
     encode_slot(slot, sector);
     std::size_t done = 0;
     const int code = write_fully(sys_, mark_.get(), sector, sizeof sector, 0, 0, done);
-    return code == 0 && durable ? sys_.fdatasync(mark_.get()) : code;
+    return code == 0 && durable ? sync_file(sys_, mark_.get(), true) : code;
 }
 
 int Store::write_both(Slot &slot) {
@@ -248,7 +260,7 @@ int Store::write_both(Slot &slot) {
         int code =
             write_fully(sys_, mark_.get(), sector, sizeof sector, i * kSlotStride, 0, done);
         if (code == 0) {
-            code = sys_.fdatasync(mark_.get());
+            code = sync_file(sys_, mark_.get(), true);
         }
         if (code < 0) {
             return code;
@@ -262,15 +274,17 @@ int Store::write_both(Slot &slot) {
 int Store::make_spare(std::uint64_t id, std::uint64_t file_bytes, Fill fill) {
     const bool zero = fill == Fill::zeros;
     const FileName name = spare_name(id);
-    Fd fd(sys_, sys_.open(dir_.get(), name, O_RDWR | O_CREAT | O_TRUNC, 0666));
+    Fd fd(sys_, open_file(name, O_RDWR | O_CREAT | O_TRUNC));
     if (!fd) {
         return fd.get();
     }
     // Space first: on a full disk this fails before anything is written. Not every file system
     // has it (EOPNOTSUPP); then the zeros themselves find out.
-    int code = fill == Fill::sparse ? -EOPNOTSUPP : sys_.fallocate(fd.get(), 0, 0, file_bytes);
+    int code = fill == Fill::sparse ? -EOPNOTSUPP : uninterrupted([&] {
+        return sys_.fallocate(fd.get(), 0, 0, file_bytes);
+    });
     if (code == -EOPNOTSUPP || code == -ENOSYS || code == -EINVAL) {
-        code = zero ? 0 : sys_.ftruncate(fd.get(), file_bytes);
+        code = zero ? 0 : resize(fd.get(), file_bytes);
     }
     if (code == 0 && zero) {
         const std::size_t piece = std::min<std::uint64_t>(file_bytes, std::size_t{1} << 20);
@@ -283,7 +297,7 @@ int Store::make_spare(std::uint64_t id, std::uint64_t file_bytes, Fill fill) {
         }
     }
     if (code == 0) {
-        code = sys_.fsync(fd.get());
+        code = sync_file(sys_, fd.get(), false);
     }
     const int closed = fd.reset();
     if (code == 0 && closed < 0) {
@@ -304,10 +318,10 @@ int Store::activate(std::uint64_t spare_id, int fd, SegmentHeader &header) {
     std::size_t done = 0;
     int code = write_fully(sys_, fd, block.bytes, kHeaderBlock, 0, 0, done);
     if (code == 0 && !planted(Bug::no_header_sync)) {
-        code = sys_.fdatasync(fd);
+        code = sync_file(sys_, fd, true);
     }
     if (code == 0) {
-        code = sys_.rename(dir_.get(), from, dir_.get(), to);
+        code = rename(from, to);
     }
     return code == 0 && !planted(Bug::no_directory_sync) ? sync_dir() : code;
 }
@@ -316,9 +330,9 @@ int Store::cut_file(const char *name, std::uint64_t bytes) {
     Fd fd;
     int code = open_segment(name, O_RDWR, fd);
     if (code == 0) {
-        code = sys_.ftruncate(fd.get(), bytes);
+        code = resize(fd.get(), bytes);
     }
-    return code == 0 ? sys_.fsync(fd.get()) : code;
+    return code == 0 ? sync_file(sys_, fd.get(), false) : code;
 }
 
 int Store::keep_aside(const char *segment, std::uint64_t from, std::uint64_t to,
@@ -328,7 +342,7 @@ int Store::keep_aside(const char *segment, std::uint64_t from, std::uint64_t to,
     if (code < 0) {
         return code;
     }
-    Fd out(sys_, sys_.open(dir_.get(), kept, O_RDWR | O_CREAT | O_TRUNC, 0666));
+    Fd out(sys_, open_file(kept, O_RDWR | O_CREAT | O_TRUNC));
     if (!out) {
         return out.get();
     }
@@ -350,28 +364,28 @@ int Store::keep_aside(const char *segment, std::uint64_t from, std::uint64_t to,
         }
         at += got;
     }
-    code = sys_.fsync(out.get());
+    code = sync_file(sys_, out.get(), false);
     return code == 0 ? sync_dir() : code;
 }
 
 int Store::write_small(const char *name, const char *temp, const std::string &text) {
-    Fd fd(sys_, sys_.open(dir_.get(), temp, O_RDWR | O_CREAT | O_TRUNC, 0666));
+    Fd fd(sys_, open_file(temp, O_RDWR | O_CREAT | O_TRUNC));
     if (!fd) {
         return fd.get();
     }
     std::size_t done = 0;
     int code = write_fully(sys_, fd.get(), text.data(), text.size(), 0, 0, done);
     if (code == 0) {
-        code = sys_.fsync(fd.get());
+        code = sync_file(sys_, fd.get(), false);
     }
     if (code == 0) {
-        code = sys_.rename(dir_.get(), temp, dir_.get(), name);
+        code = rename(temp, name);
     }
     return code == 0 ? sync_dir() : code;
 }
 
 int Store::read_small(const char *name, std::string &ret) {
-    Fd fd(sys_, sys_.open(dir_.get(), name, O_RDONLY, 0));
+    Fd fd(sys_, open_file(name, O_RDONLY));
     if (!fd) {
         return fd.get();
     }

@@ -81,13 +81,22 @@ public:
     }
     int writer_alive();  // 1 or 0, or a code
     int list(Listing &ret);
-    int sync_dir() { return sys_.fsync(dir_.get()); }
+    int sync_dir() { return sync_file(sys_, dir_.get(), false); }
 
     int open_segment(const char *name, int flags, Fd &ret);
+    int create_new(const char *name) { return open_file(name, O_RDWR | O_CREAT | O_EXCL); }
     // Reads a header past the page cache where possible. 0; -EBADMSG when the block is no header;
     // or the error of reading.
     int read_header(const char *name, SegmentHeader &ret);
-    int remove(const char *name) { return sys_.unlink(dir_.get(), name); }
+    int remove(const char *name) {
+        return uninterrupted([&] { return sys_.unlink(dir_.get(), name); });
+    }
+    int rename(const char *from, const char *to) {
+        return uninterrupted([&] { return sys_.rename(dir_.get(), from, dir_.get(), to); });
+    }
+    int stat(int fd, struct stat &ret) {
+        return uninterrupted([&] { return sys_.fstat(fd, &ret); });
+    }
 
     // -- watermark
     int create_mark();
@@ -97,7 +106,7 @@ public:
     int write_hot(const Slot &slot, bool durable);  // slot 0 only: the commits' watermark
     int write_both(Slot &slot);  // raises the sequence; durable, one slot after the other
     int share_live(Syscalls::Share how, void **ret) {
-        return sys_.share(mark_.get(), kLiveOffset, how, ret);
+        return uninterrupted([&] { return sys_.share(mark_.get(), kLiveOffset, how, ret); });
     }
 
     // -- segments. A spare has its full length written (or as `zero` says) and durable before it
@@ -120,6 +129,10 @@ public:
 
 private:
     int open_below(int root, const std::string &path);
+    int open_file(const char *name, int flags);  // in the directory
+    int resize(int fd, std::uint64_t bytes) {
+        return uninterrupted([&] { return sys_.ftruncate(fd, bytes); });
+    }
 
     Syscalls &sys_;
     Fd dir_;

@@ -26,7 +26,7 @@ void take(const Rig &rig, unsigned count, std::uint64_t user_data, std::int64_t 
     CHECK(fsys_reap(rig, nullptr, 0, 0) == 0);
 }
 
-// Without the fakes' EINTR from any system call and their short writes, which keep to no blocks.
+// Without the fakes' short writes, which keep to no blocks.
 Setup for_journals() {
     Setup setup;
     setup.queue = quiet();

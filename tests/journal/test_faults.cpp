@@ -15,6 +15,7 @@ struct Promise {
     std::vector<std::string> tried;
     std::size_t acked = 0;
     bool opened = false;
+    int closed = 0;  // times, without an error
 };
 
 // Open, commits, a batch, a trim, a rotation, a pin, close, reopen, commit. Returns at once when
@@ -59,6 +60,7 @@ void script(sim::Disk &disk, const Options &options, Promise &promise) {
         if (closed != 0) {
             return;
         }
+        ++promise.closed;
     }
 }
 
@@ -242,6 +244,32 @@ TEST_CASE("R12: error sweep over every call, errno, once and for ever", "[journa
         }
     }
     REQUIRE(runs > 9000 / sweep_step());
+}
+
+TEST_CASE("a call that is interrupted is made again: closing once gave -EINTR", "[journal][faults]") {
+    for (const IoMode mode : {IoMode::buffered, IoMode::direct}) {
+        for (const Prealloc prealloc : {Prealloc::recycle, Prealloc::none}) {
+            Options options = small(4096, mode);
+            options.prealloc = prealloc;
+            sim::Disk clean;
+            Promise whole;
+            script(clean, options, whole);
+            REQUIRE(whole.closed == 2);
+            const std::uint64_t calls = clean.calls();
+            for (std::uint64_t k = 0; k < calls; ++k) {
+                sim::Disk disk;
+                disk.set_fault({k, -EINTR, false, 0});
+                Promise promise;
+                script(disk, options, promise);
+                INFO("call " << k << " of " << calls);
+                REQUIRE(disk.fault_fired());
+                // As if nothing had been.
+                REQUIRE(promise.acked == whole.acked);
+                REQUIRE(promise.closed == 2);
+                REQUIRE(disk.open_files() == 0);
+            }
+        }
+    }
 }
 
 TEST_CASE("R12: the sweep over a handover to the next segment that is still under way",
