@@ -20,8 +20,8 @@
  * - Handles of journals and readers are looked up like all others (convention 1). In a fork child
  *   every call on them is ::FSYS_E_FORKED.
  * - Paths are relative to the working directory, with fsys_options::root to that directory, which
- *   they then cannot leave (Linux 5.6, else -ENOSYS). fsys_journal_check() and
- *   fsys_journal_salvage(), which have no handle, know of no root.
+ *   they then cannot leave (Linux 5.6, else -ENOSYS). The calls that only look, from
+ *   fsys_journal_check() on, have no handle and know of no root; those ending in `_at` have both.
  *
  * Not promised: help against a device that lies about flushes, a second writer on a file system
  * without locks, or rot in the very last flush (docs/journal-design.md).
@@ -568,6 +568,33 @@ FSYS_API int fsys_journal_list_segments(const char *path, fsys_journal_segment *
  */
 FSYS_API int fsys_journal_list_pins(const char *path, fsys_journal_pinned *ret_pins,
                                     uint32_t max) FSYS_NOEXCEPT;
+
+/** @name The same by the paths of a handle
+ *  Where fsys_journal_open() of `handle` would find them: with fsys_options::root beneath that
+ *  directory, which no path leaves, neither by `..` nor by a symbolic link (-EXDEV, also of an absolute
+ *  path; -ENOSYS before Linux 5.6). Everything else is as without `_at`, with FSYS_E_CLOSED and
+ *  FSYS_E_FORKED besides; fsys_close() waits for these calls as for all others. Any thread.
+ *  @{ */
+/** See fsys_journal_check(). */
+FSYS_API int fsys_journal_check_at(fsys *handle, const char *path, uint32_t flags,
+                                   fsys_journal_report *ret_report) FSYS_NOEXCEPT;
+/** See fsys_journal_salvage(). Both paths are those of the handle. */
+FSYS_API int fsys_journal_salvage_at(fsys *handle, const char *from, const char *to,
+                                     uint64_t *ret_records, uint64_t *ret_lost) FSYS_NOEXCEPT;
+/** See fsys_journal_snapshot_path(). Both paths are those of the handle. */
+FSYS_API int fsys_journal_snapshot_at(fsys *handle, const char *from, uint64_t lsn,
+                                      const char *to) FSYS_NOEXCEPT;
+/** See fsys_journal_explain(). */
+FSYS_API int fsys_journal_explain_at(fsys *handle, const char *path, uint64_t position,
+                                     fsys_journal_finding *ret_finding) FSYS_NOEXCEPT;
+/** See fsys_journal_list_segments(). */
+FSYS_API int fsys_journal_list_segments_at(fsys *handle, const char *path,
+                                           fsys_journal_segment *ret_segments,
+                                           uint32_t max) FSYS_NOEXCEPT;
+/** See fsys_journal_list_pins(). */
+FSYS_API int fsys_journal_list_pins_at(fsys *handle, const char *path,
+                                       fsys_journal_pinned *ret_pins, uint32_t max) FSYS_NOEXCEPT;
+/** @} */
 
 /** @} */
 

@@ -1,18 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //
-// Entry points that tell of a journal, check one, or copy it. Any thread; they own nothing.
+// Entry points that tell of a journal that is open here, or copy it. Any thread; they own nothing.
 
 #include <cerrno>
-#include <filesystem>
 
 #include "abi/journals.hpp"
 
 using namespace libfsys;
 
-namespace {
-
-int give(const std::vector<journal::SegmentInfo> &segments, fsys_journal_segment *ret,
-         std::uint32_t max) {
+int libfsys::give_segments(const std::vector<journal::SegmentInfo> &segments,
+                           fsys_journal_segment *ret, std::uint32_t max) {
     for (std::size_t i = 0; i < segments.size() && i < max; ++i) {
         const journal::SegmentInfo &from = segments[i];
         fsys_journal_segment info{};
@@ -28,62 +25,6 @@ int give(const std::vector<journal::SegmentInfo> &segments, fsys_journal_segment
     return static_cast<int>(std::min<std::size_t>(segments.size(), INT32_MAX));
 }
 
-}  // namespace
-
-int fsys_journal_check(const char *path, uint32_t flags,
-                       fsys_journal_report *ret_report) noexcept {
-    return guarded([&]() -> int {
-        if ((flags & ~FSYS_JOURNAL_DEEP) != 0) {
-            return FSYS_E_BAD_FLAG;
-        }
-        if (path == nullptr || ret_report == nullptr) {
-            return -EINVAL;
-        }
-        int code = check_size(ret_report);
-        if (code != 0) {
-            return code;
-        }
-        if ((flags & FSYS_JOURNAL_DEEP) == 0) {
-            journal::RecoveryReport report;
-            code = journal::dry_run(real_syscalls(), path, report);
-            write_report(report, ret_report);
-            // The core says -ENOENT of a directory without a journal, too.
-            std::error_code ignored;
-            return code == -ENOENT && std::filesystem::is_directory(path, ignored) ? 0 : code;
-        }
-        journal::VerifyReport report;
-        journal::verify(real_syscalls(), path, report);
-        report.recovery.records_in_tail = report.records;
-        write_report(report.recovery, ret_report);
-        switch (report.recovery.verdict) {
-        case journal::Verdict::damaged: return FSYS_E_CORRUPT;
-        case journal::Verdict::io_error: return report.code < 0 ? report.code : -EIO;
-        default: return 0;
-        }
-    });
-}
-
-int fsys_journal_salvage(const char *from, const char *to, uint64_t *ret_records,
-                         uint64_t *ret_lost) noexcept {
-    return guarded([&]() -> int {
-        if (from == nullptr || to == nullptr) {
-            return -EINVAL;
-        }
-        journal::SalvageReport report;
-        const int code = journal::salvage(real_syscalls(), from, to, journal::Options{}, report);
-        if (code < 0) {
-            return code;
-        }
-        if (ret_records != nullptr) {
-            *ret_records = report.records;
-        }
-        if (ret_lost != nullptr) {
-            *ret_lost = report.lost.size();
-        }
-        return 0;
-    });
-}
-
 int fsys_journal_snapshot(fsys_journal *journal, uint64_t upto, const char *path) noexcept {
     return guarded([&]() -> int {
         const ObjectCall call(journal, kKindJournal);
@@ -91,14 +32,6 @@ int fsys_journal_snapshot(fsys_journal *journal, uint64_t upto, const char *path
             return call.code();
         }
         return path == nullptr ? -EINVAL : call->snapshot(upto, path);
-    });
-}
-
-int fsys_journal_snapshot_path(const char *from, uint64_t lsn, const char *to) noexcept {
-    return guarded([&]() -> int {
-        return from == nullptr || to == nullptr
-                   ? -EINVAL
-                   : journal::snapshot_path(real_syscalls(), from, lsn, to);
     });
 }
 
@@ -156,61 +89,6 @@ int fsys_journal_segments(fsys_journal *journal, fsys_journal_segment *ret_segme
             return -EINVAL;
         }
         const auto segments = call->segments();
-        return give(segments, ret_segments, max);
-    });
-}
-
-int fsys_journal_explain(const char *path, uint64_t position,
-                         fsys_journal_finding *ret_finding) noexcept {
-    return guarded([&]() -> int {
-        if (path == nullptr || ret_finding == nullptr) {
-            return -EINVAL;
-        }
-        int code = check_size(ret_finding);
-        journal::Finding found;
-        if (code == 0) {
-            code = journal::explain(real_syscalls(), path, position, found);
-        }
-        if (code < 0) {
-            return code;
-        }
-        fsys_journal_finding finding{};
-        finding.state = static_cast<std::uint32_t>(found.state);
-        finding.rule = static_cast<std::uint32_t>(found.rule);
-        finding.writer = found.writer ? 1 : 0;
-        finding.start = found.start;
-        finding.end = found.end;
-        finding.length = found.length;
-        finding.epoch = found.epoch;
-        finding.file_offset = found.file_offset;
-        finding.proof_lsn = found.proof_at;
-        finding.proof_durable_lsn = found.proof_durable;
-        copy_text(found.segment, finding.segment_name);
-        copy_text(found.text, finding.text);
-        return write_struct(finding, ret_finding);
-    });
-}
-
-int fsys_journal_list_segments(const char *path, fsys_journal_segment *ret_segments,
-                               uint32_t max) noexcept {
-    return guarded([&]() -> int {
-        if (path == nullptr || (ret_segments == nullptr && max != 0)) {
-            return -EINVAL;
-        }
-        std::vector<journal::SegmentInfo> segments;
-        const int code = journal::list_segments(real_syscalls(), path, segments);
-        return code < 0 ? code : give(segments, ret_segments, max);
-    });
-}
-
-int fsys_journal_list_pins(const char *path, fsys_journal_pinned *ret_pins,
-                           uint32_t max) noexcept {
-    return guarded([&]() -> int {
-        if (path == nullptr || (ret_pins == nullptr && max != 0)) {
-            return -EINVAL;
-        }
-        std::map<std::string, journal::Pin> pins;
-        const int code = journal::list_pins(real_syscalls(), path, pins);
-        return code < 0 ? code : give_pins(pins, ret_pins, max);
+        return give_segments(segments, ret_segments, max);
     });
 }

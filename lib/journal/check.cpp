@@ -19,9 +19,9 @@ void found(VerifyReport &report, Lsn at, Rule rule, const std::string &text) {
 }
 
 // Beside a writer: every frame below what was durable when the check began.
-void verify_beside_writer(Syscalls &sys, const std::string &path, VerifyReport &ret) {
+void verify_beside_writer(Syscalls &sys, const std::string &path, VerifyReport &ret, int root) {
     std::unique_ptr<Reader> reader;
-    ret.code = Reader::open(sys, path, 0, Bound::durable, &ret.recovery, reader);
+    ret.code = Reader::open(sys, path, 0, Bound::durable, &ret.recovery, reader, root);
     const Lsn end = ret.recovery.end;
     Record record;
     while (ret.code == 0 && reader->position() < end) {
@@ -69,16 +69,16 @@ RecoveryReport RecoveryReport::of(const State &state) {
     return report;
 }
 
-int dry_run(Syscalls &sys, const std::string &path, RecoveryReport &ret) {
+int dry_run(Syscalls &sys, const std::string &path, RecoveryReport &ret, int root) {
     std::unique_ptr<Reader> reader;
-    const int code = Reader::open(sys, path, 0, Bound::durable, &ret, reader);
+    const int code = Reader::open(sys, path, 0, Bound::durable, &ret, reader, root);
     return code == 0 && ret.verdict == Verdict::damaged ? kCorrupt : code;
 }
 
-void verify(Syscalls &sys, const std::string &path, VerifyReport &ret) {
+void verify(Syscalls &sys, const std::string &path, VerifyReport &ret, int root) {
     ret = VerifyReport{};
     Store store(sys);
-    ret.code = store.open_dir(path, false);
+    ret.code = store.open_dir(path, false, root);
     const int alive = ret.code < 0 ? ret.code : store.writer_alive();
     if (alive < 0) {
         ret.code = alive;
@@ -86,7 +86,7 @@ void verify(Syscalls &sys, const std::string &path, VerifyReport &ret) {
         return;
     }
     if (alive > 0) {
-        verify_beside_writer(sys, path, ret);
+        verify_beside_writer(sys, path, ret, root);
         return;
     }
     const State state = examine(store);
@@ -161,7 +161,7 @@ int salvage(Syscalls &sys, const std::string &from, const std::string &to, const
             SalvageReport &ret) {
     ret = SalvageReport{};
     std::unique_ptr<Reader> reader;
-    int code = Reader::open(sys, from, 0, Bound::durable, nullptr, reader);
+    int code = Reader::open(sys, from, 0, Bound::durable, nullptr, reader, options.root);
     if (code < 0) {
         return code;
     }

@@ -237,10 +237,10 @@ bool outside(const Scene &scene, Lsn at, Finding &ret) {
     return true;
 }
 
-int explain_once(Syscalls &sys, const std::string &path, Lsn at, Finding &ret) {
+int explain_once(Syscalls &sys, const std::string &path, Lsn at, Finding &ret, int root) {
     ret = Finding{};
     Scene scene(sys);
-    int code = scene.look(path);
+    int code = scene.look(path, root);
     ret.writer = scene.writer;
     if (code < 0 || outside(scene, at, ret)) {
         return code;
@@ -325,11 +325,11 @@ int explain_once(Syscalls &sys, const std::string &path, Lsn at, Finding &ret) {
 
 }  // namespace
 
-int explain(Syscalls &sys, const std::string &path, Lsn at, Finding &ret) {
+int explain(Syscalls &sys, const std::string &path, Lsn at, Finding &ret, int root) {
     int code = -ENOENT;
     // A segment that a writer trims between the listing and the reading is looked for again.
     for (int round = 0; round < 5 && code == -ENOENT; ++round) {
-        code = explain_once(sys, path, at, ret);
+        code = explain_once(sys, path, at, ret, root);
         if (!ret.writer) {
             break;
         }
@@ -337,10 +337,10 @@ int explain(Syscalls &sys, const std::string &path, Lsn at, Finding &ret) {
     return code;
 }
 
-int list_segments(Syscalls &sys, const std::string &path, std::vector<SegmentInfo> &ret) {
+int list_segments(Syscalls &sys, const std::string &path, std::vector<SegmentInfo> &ret, int root) {
     ret.clear();
     Scene scene(sys);
-    int code = scene.look(path);
+    int code = scene.look(path, root);
     for (std::size_t i = 0; code == 0 && i < scene.files.size(); ++i) {
         const SegmentFile &file = scene.files[i];
         SegmentHeader header;
@@ -363,11 +363,11 @@ int list_segments(Syscalls &sys, const std::string &path, std::vector<SegmentInf
     return code;
 }
 
-int list_pins(Syscalls &sys, const std::string &path, std::map<std::string, Pin> &ret) {
+int list_pins(Syscalls &sys, const std::string &path, std::map<std::string, Pin> &ret, int root) {
     ret.clear();
     Store store(sys);
     Listing listing;
-    int code = store.open_dir(path, false);
+    int code = store.open_dir(path, false, root);
     if (code == 0) {
         code = store.list(listing);
     }

@@ -92,7 +92,7 @@ private:
     int code_ = 0;
 };
 
-// -- whole-directory checks (check.cpp, explain.cpp)
+// -- whole-directory checks (check.cpp, explain.cpp). `root`: as Options::root
 
 struct VerifyReport {
     RecoveryReport recovery;  // verdict, first, end ...
@@ -100,9 +100,9 @@ struct VerifyReport {
     int code = 0;
 };
 // Reads every frame of every segment. Changes nothing.
-void verify(Syscalls &sys, const std::string &path, VerifyReport &ret);
+void verify(Syscalls &sys, const std::string &path, VerifyReport &ret, int root = -1);
 // The verdict that opening would come to. Changes nothing.
-int dry_run(Syscalls &sys, const std::string &path, RecoveryReport &ret);
+int dry_run(Syscalls &sys, const std::string &path, RecoveryReport &ret, int root = -1);
 
 // What lies at a position, and which rule says so.
 struct Finding {
@@ -116,14 +116,17 @@ struct Finding {
     Lsn proof_at = 0, proof_durable = 0;
     std::string segment, text;
 };
-int explain(Syscalls &sys, const std::string &path, Lsn at, Finding &ret);
+int explain(Syscalls &sys, const std::string &path, Lsn at, Finding &ret, int root = -1);
 // Of a journal that is not open here. kCorrupt where a header, or the file of pins, does not check.
-int list_segments(Syscalls &sys, const std::string &path, std::vector<SegmentInfo> &ret);
-int list_pins(Syscalls &sys, const std::string &path, std::map<std::string, Pin> &ret);
+int list_segments(Syscalls &sys, const std::string &path, std::vector<SegmentInfo> &ret,
+                  int root = -1);
+int list_pins(Syscalls &sys, const std::string &path, std::map<std::string, Pin> &ret,
+              int root = -1);
 
 // Copies what is kept, up to `upto` (0: all that is durable, or that recovery would keep), into a new
 // directory, as a clean journal. -EAGAIN: trimmed or withdrawn while it was copied.
-int snapshot_path(Syscalls &sys, const std::string &from, Lsn upto, const std::string &to);
+int snapshot_path(Syscalls &sys, const std::string &from, Lsn upto, const std::string &to,
+                  int root = -1);
 
 struct SalvageReport {
     std::uint64_t records = 0;
@@ -132,8 +135,8 @@ struct SalvageReport {
     };
     std::vector<Lost> lost;
 };
-// Copies every readable record of `from` into a new journal at `to` (new LSNs). Never writes to
-// `from`.
+// Copies every readable record of `from` into a new journal at `to` (new LSNs), both beneath the root
+// of `options`. Never writes to `from`.
 int salvage(Syscalls &sys, const std::string &from, const std::string &to, const Options &options,
             SalvageReport &ret);
 

@@ -9,8 +9,8 @@
 
 namespace libfsys::journal {
 
-int Scene::look(const std::string &path) {
-    int code = store.open_dir(path, false);
+int Scene::look(const std::string &path, int root) {
+    int code = store.open_dir(path, false, root);
     const int alive = code < 0 ? code : store.writer_alive();
     if (alive < 0) {
         return alive;
@@ -31,7 +31,7 @@ int Scene::look(const std::string &path) {
     // The frontiers before the names: what is written then lies in a segment that has one.
     RecoveryReport report;
     std::unique_ptr<Reader> reader;
-    code = Reader::open(store.sys(), path, 0, Bound::written, &report, reader);
+    code = Reader::open(store.sys(), path, 0, Bound::written, &report, reader, root);
     Listing listing;
     if (code == 0) {
         code = store.list(listing);

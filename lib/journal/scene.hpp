@@ -13,7 +13,7 @@ namespace libfsys::journal {
 
 struct Scene {
     explicit Scene(Syscalls &sys) : store(sys) {}
-    int look(const std::string &path);
+    int look(const std::string &path, int root);
 
     bool damaged() const { return state.verdict == Verdict::damaged; }
     // Frames of segment `index` end here at the latest.

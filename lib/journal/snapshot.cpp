@@ -146,9 +146,10 @@ int Journal::snapshot(Lsn upto, const std::string &path) {
     return code == 0 ? copy.sync_dir() : code;
 }
 
-int snapshot_path(Syscalls &sys, const std::string &from, Lsn upto, const std::string &to) {
+int snapshot_path(Syscalls &sys, const std::string &from, Lsn upto, const std::string &to,
+                  int root) {
     Scene scene(sys);
-    int code = scene.look(from);
+    int code = scene.look(from, root);
     if (code < 0) {
         return code;
     }
@@ -182,7 +183,7 @@ int snapshot_path(Syscalls &sys, const std::string &from, Lsn upto, const std::s
     Store copy(sys);
     Slot slot = closed_slot(before.uuid, before.epoch, files.front().first_lsn, end,
                             files.back().number);
-    code = begin_copy(copy, to, -1, slot);
+    code = begin_copy(copy, to, root, slot);
     if (code < 0) {
         return code;
     }

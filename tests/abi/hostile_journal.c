@@ -215,6 +215,22 @@ static void arguments(void) {
     EXPECT(fsys_journal_check(path, 0, &report), FSYS_E_BAD_STRUCT);
     EXPECT(fsys_journal_salvage(NULL, path, NULL, NULL), -EINVAL);
     EXPECT(fsys_journal_salvage(path, NULL, NULL, NULL), -EINVAL);
+    fsys_journal_finding finding = {.struct_size = 8};
+    EXPECT(fsys_journal_check_at(NULL, path, 0, &report), FSYS_E_CLOSED);
+    EXPECT(fsys_journal_check_at((fsys *)j, path, 0, &report), FSYS_E_CLOSED);
+    EXPECT(fsys_journal_check_at(handle, NULL, 0, &report), -EINVAL);
+    EXPECT(fsys_journal_check_at(handle, path, UNKNOWN_FLAG, &report), FSYS_E_BAD_FLAG);
+    EXPECT(fsys_journal_salvage_at(NULL, path, path, NULL, NULL), FSYS_E_CLOSED);
+    EXPECT(fsys_journal_salvage_at(handle, path, NULL, NULL, NULL), -EINVAL);
+    EXPECT(fsys_journal_snapshot_at(NULL, path, 0, path), FSYS_E_CLOSED);
+    EXPECT(fsys_journal_snapshot_at(handle, NULL, 0, path), -EINVAL);
+    EXPECT(fsys_journal_explain_at(NULL, path, 0, &finding), FSYS_E_CLOSED);
+    EXPECT(fsys_journal_explain_at(handle, path, 0, NULL), -EINVAL);
+    EXPECT(fsys_journal_explain_at(handle, path, 0, &finding), FSYS_E_BAD_STRUCT);
+    EXPECT(fsys_journal_list_segments_at(NULL, path, NULL, 0), FSYS_E_CLOSED);
+    EXPECT(fsys_journal_list_segments_at(handle, path, NULL, 1), -EINVAL);
+    EXPECT(fsys_journal_list_pins_at(NULL, path, NULL, 0), FSYS_E_CLOSED);
+    EXPECT(fsys_journal_list_pins_at(handle, NULL, NULL, 0), -EINVAL);
 
     fsys_journal_reader *r = NULL;
     EXPECT(fsys_journal_reader_open(j, 0, UNKNOWN_FLAG, &r), FSYS_E_BAD_FLAG);

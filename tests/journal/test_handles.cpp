@@ -8,8 +8,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
 #include <filesystem>
+#include <set>
 #include <thread>
 
 #include "journal/scratch.hpp"
@@ -240,4 +242,82 @@ TEST_CASE("a journal beneath a root cannot be led out of it", "[journal][abi]") 
     REQUIRE(::stat((root + "/copy").c_str(), &st) == 0);
     REQUIRE(std::filesystem::is_empty(outside));
     REQUIRE(fsys_close(handle) == 0);
+}
+
+TEST_CASE("looking at a journal beneath a root does not lead out of it", "[journal][abi]") {
+    Scratch dir;
+    const std::string root = dir / "root";
+    const std::string outside = dir / "outside";
+    REQUIRE(::mkdir(root.c_str(), 0700) == 0);
+    REQUIRE(::mkdir(outside.c_str(), 0700) == 0);
+    fsys *anywhere = open_engine(FSYS_DRIVER_THREAD);
+    fsys *handle = open_engine(FSYS_DRIVER_THREAD, root.c_str());
+    // A journal on each side: one that is out of bounds is not found to be there.
+    for (const auto &[by, path] :
+         {std::pair{anywhere, outside + "/j"}, std::pair{handle, std::string("j")}}) {
+        fsys_journal *journal = nullptr;
+        REQUIRE(open_small(by, path, &journal) == 0);
+        commit(journal);
+        REQUIRE(fsys_journal_pin(journal, "p", 4096, 0) == 0);
+        REQUIRE(fsys_journal_close(journal) == 0);
+    }
+    REQUIRE(::symlink((outside + "/j").c_str(), (root + "/link").c_str()) == 0);
+    REQUIRE(::symlink(outside.c_str(), (root + "/away").c_str()) == 0);
+    REQUIRE(::symlink("j", (root + "/inside").c_str()) == 0);
+    fsys_journal_report report{};
+    report.struct_size = sizeof report;
+    fsys_journal_finding finding{};
+    finding.struct_size = sizeof finding;
+    fsys_journal_segment segment{};
+    fsys_journal_pinned pin{};
+    std::uint64_t records = 0;
+    const auto look = [&](fsys *by, const char *path) {
+        const std::set<int> codes{
+            fsys_journal_check_at(by, path, 0, &report),
+            fsys_journal_check_at(by, path, FSYS_JOURNAL_DEEP, &report),
+            fsys_journal_explain_at(by, path, 4096, &finding),
+            std::min(fsys_journal_list_segments_at(by, path, &segment, 1), 0),
+            std::min(fsys_journal_list_pins_at(by, path, &pin, 1), 0),
+        };
+        REQUIRE(codes.size() == 1);
+        return *codes.begin();
+    };
+    for (const std::string &out : {outside + "/j", std::string("../outside/j"), std::string("link"),
+                                   std::string("away/j"), std::string("inside/../../outside/j")}) {
+        INFO(out);
+        REQUIRE(look(handle, out.c_str()) == -EXDEV);
+        REQUIRE(fsys_journal_snapshot_at(handle, out.c_str(), 0, "copy") == -EXDEV);
+        REQUIRE(fsys_journal_salvage_at(handle, out.c_str(), "copy", nullptr, nullptr) == -EXDEV);
+    }
+    REQUIRE_FALSE(std::filesystem::exists(root + "/copy"));
+    for (const std::string &out :
+         {outside + "/copy", std::string("../outside/copy"), std::string("away/copy")}) {
+        INFO(out);
+        REQUIRE(fsys_journal_snapshot_at(handle, "j", 0, out.c_str()) == -EXDEV);
+        REQUIRE(fsys_journal_salvage_at(handle, "j", out.c_str(), nullptr, nullptr) == -EXDEV);
+    }
+    REQUIRE_FALSE(std::filesystem::exists(outside + "/copy"));
+    // What is beneath it is found, whatever the working directory.
+    for (const char *in : {"j", "inside", "./j/../j"}) {
+        INFO(in);
+        REQUIRE(look(handle, in) == 0);
+        REQUIRE(report.verdict == FSYS_JOURNAL_CLEAN);
+        REQUIRE(report.records == 1);
+        REQUIRE(finding.state == FSYS_JOURNAL_AT_RECORD);
+        REQUIRE(segment.number == 1);
+        REQUIRE(std::string(pin.name) == "p");
+    }
+    REQUIRE(look(anywhere, (outside + "/j").c_str()) == 0);
+    REQUIRE(fsys_journal_check_at(handle, "none", 0, &report) == -ENOENT);
+    REQUIRE(::mkdir((root + "/empty").c_str(), 0700) == 0);
+    REQUIRE(fsys_journal_check_at(handle, "empty", 0, &report) == 0);
+    REQUIRE(report.verdict == FSYS_JOURNAL_FRESH);
+    REQUIRE(fsys_journal_snapshot_at(handle, "j", 0, "copy") == 0);
+    REQUIRE(look(handle, "copy") == 0);
+    REQUIRE(fsys_journal_salvage_at(handle, "copy", "saved", &records, nullptr) == 0);
+    REQUIRE(records == 1);
+    REQUIRE(look(handle, "saved") == 0);
+    REQUIRE(fsys_close(handle) == 0);
+    REQUIRE(look(handle, "j") == FSYS_E_CLOSED);
+    REQUIRE(fsys_close(anywhere) == 0);
 }

@@ -1082,4 +1082,41 @@ extern "C" {
         ret_pins: *mut fsys_journal_pinned,
         max: u32,
     ) -> c_int;
+    pub fn fsys_journal_check_at(
+        handle: *mut fsys,
+        path: *const c_char,
+        flags: u32,
+        ret_report: *mut fsys_journal_report,
+    ) -> c_int;
+    pub fn fsys_journal_salvage_at(
+        handle: *mut fsys,
+        from: *const c_char,
+        to: *const c_char,
+        ret_records: *mut u64,
+        ret_lost: *mut u64,
+    ) -> c_int;
+    pub fn fsys_journal_snapshot_at(
+        handle: *mut fsys,
+        from: *const c_char,
+        lsn: u64,
+        to: *const c_char,
+    ) -> c_int;
+    pub fn fsys_journal_explain_at(
+        handle: *mut fsys,
+        path: *const c_char,
+        position: u64,
+        ret_finding: *mut fsys_journal_finding,
+    ) -> c_int;
+    pub fn fsys_journal_list_segments_at(
+        handle: *mut fsys,
+        path: *const c_char,
+        ret_segments: *mut fsys_journal_segment,
+        max: u32,
+    ) -> c_int;
+    pub fn fsys_journal_list_pins_at(
+        handle: *mut fsys,
+        path: *const c_char,
+        ret_pins: *mut fsys_journal_pinned,
+        max: u32,
+    ) -> c_int;
 }
