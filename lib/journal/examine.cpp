@@ -149,9 +149,12 @@ void judge_end(Store &store, State &state) {
     if (last.header->epoch <= state.slot.cut_epoch) {
         shape.limit = std::min(shape.limit, state.slot.cut_lsn);
     }
-    state.tail = scan_tail(bytes, shape, last.header->open_group_lsn, state.slot.durable_lsn);
-    state.scanned_bytes = last.header->data_bytes;
+    const Slot &slot = state.slot;
+    const bool closed = slot.clean != 0 && slot.epoch == last.header->epoch;
+    state.tail = scan_tail(bytes, shape, last.header->open_group_lsn, slot.durable_lsn,
+                           closed ? slot.durable_lsn : 0);
     const Tail &tail = state.tail;
+    state.scanned_bytes = tail.looked_to - shape.header.first_lsn;
     state.end = tail.end;
     if (tail.code < 0) {
         io_error(state, tail.code, "segment " + last.file.name());

@@ -31,6 +31,7 @@ public:
         }
         items_.push_back(item);
     }
+    void reserve(std::size_t count) { items_.reserve(count); }
     void pop_back() { items_.pop_back(); }
     void pop_front(std::size_t count = 1) { begin_ += count; }
     void clear() {

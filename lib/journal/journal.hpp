@@ -315,7 +315,7 @@ private:
 
     // open.cpp
     int recover(RecoveryReport &report);
-    int cut_tail(const State &state, RecoveryReport &report);
+    int cut_tail(State &state, RecoveryReport &report);
     int begin_epoch();
     int choose_mode(const char *spare);
     void adopt_spares(const Listing &listing);

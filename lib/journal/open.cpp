@@ -103,7 +103,7 @@ int Journal::recover(RecoveryReport &report) {
                                       : "cannot open or lock the lock file";
         return code == -EAGAIN ? kLocked : code;
     }
-    const State state = examine(store_);
+    State state = examine(store_);
     report = RecoveryReport::of(state);
     if (state.verdict == Verdict::io_error) {
         return state.code;
@@ -151,7 +151,7 @@ int Journal::recover(RecoveryReport &report) {
     return code;
 }
 
-int Journal::cut_tail(const State &state, RecoveryReport &report) {
+int Journal::cut_tail(State &state, RecoveryReport &report) {
     uuid_ = state.uuid;
     slot_ = state.slot;
     const Lsn end = state.end;
@@ -217,20 +217,29 @@ int Journal::cut_tail(const State &state, RecoveryReport &report) {
     if (code < 0) {
         return code;
     }
-    bool removed = false;
+    bool names_changed = false;
     for (const auto &file : state.dead) {
         if (code == 0) {
             code = store_.remove(file.name());
-            removed = true;
+            names_changed = true;
         }
     }
+    // What the last run had begun and nobody had been promised: its room serves again, as that of a
+    // trimmed segment does. Filling a new one with zeros would be most of what opening costs.
+    auto &spares = state.listing.spares;
     for (const auto &segment : state.chain) {
         if (code == 0 && segment.file.first_lsn >= end) {
-            code = store_.remove(segment.file.name());
-            removed = true;
+            if (options_.prealloc == Prealloc::recycle) {
+                const std::uint64_t id = spares.empty() ? 1 : spares.back() + 1;
+                code = store_.rename(segment.file.name(), spare_name(id));
+                spares.push_back(id);
+            } else {
+                code = store_.remove(segment.file.name());
+            }
+            names_changed = true;
         }
     }
-    if (code == 0 && removed) {
+    if (code == 0 && names_changed) {
         code = store_.sync_dir();
     }
     if (code == 0 && last != nullptr) {
@@ -239,6 +248,7 @@ int Journal::cut_tail(const State &state, RecoveryReport &report) {
     if (code < 0) {
         return code;
     }
+    live_segments_.reserve(state.chain.size() + 1);
     for (std::size_t i = 0; i < state.chain.size(); ++i) {
         const ChainSegment &segment = state.chain[i];
         if (segment.file.first_lsn >= end) {
@@ -257,8 +267,11 @@ int Journal::cut_tail(const State &state, RecoveryReport &report) {
     return 0;
 }
 
-// Spares of an earlier run serve again when they have the right size; more than wanted go.
+// Spares of an earlier run serve again when they have the right size, and, unless none is wanted, room
+// on disk for it; more than wanted go.
 void Journal::adopt_spares(const Listing &listing) {
+    const std::uint64_t bytes = kHeaderBlock + data_bytes_;
+    const std::uint64_t room = options_.prealloc == Prealloc::none ? 0 : bytes;
     for (const std::uint64_t id : listing.spares) {
         next_spare_ = std::max(next_spare_, id + 1);
         Fd fd;
@@ -267,7 +280,8 @@ void Journal::adopt_spares(const Listing &listing) {
         const bool fits =
             store_.open_segment(name, O_RDONLY, fd) == 0 &&
             store_.stat(fd.get(), info) == 0 &&
-            static_cast<std::uint64_t>(info.st_size) == kHeaderBlock + data_bytes_ &&
+            static_cast<std::uint64_t>(info.st_size) == bytes &&
+            static_cast<std::uint64_t>(info.st_blocks) * 512 >= room &&
             spares_.size() < options_.spare_segments + options_.reserve_segments + 1;
         if (fits) {
             spares_.push_back(id);

@@ -206,7 +206,8 @@ void search_behind(SegmentBytes &bytes, const SegmentShape &shape, Lsn bad_at, T
 
 }  // namespace
 
-Tail scan_tail(SegmentBytes &bytes, const SegmentShape &shape, Lsn group_start, Lsn proven) {
+Tail scan_tail(SegmentBytes &bytes, const SegmentShape &shape, Lsn group_start, Lsn proven,
+               Lsn closed) {
     Tail tail;
     const Lsn first = shape.header.first_lsn;
     tail.end = group_start != 0 ? group_start : first;
@@ -246,8 +247,14 @@ Tail scan_tail(SegmentBytes &bytes, const SegmentShape &shape, Lsn group_start, 
         tail.keep_to = std::min<Lsn>(shape.limit, at + 4096);
     }
     tail.torn = tail.torn || tail.in_group;
-    if (tail.reason != Step::end && tail.reason != Step::file_end) {
+    tail.looked_to = std::min(at, shape.limit);
+    // Behind an orderly close no frame of the epoch was ever written: most of a segment need not be
+    // read. What claims this position is looked into nevertheless.
+    const bool ended = at == closed && !tail.torn &&
+                       (tail.reason == Step::zero || tail.reason == Step::stale);
+    if (tail.reason != Step::end && tail.reason != Step::file_end && !ended) {
         search_behind(bytes, shape, at, tail);
+        tail.looked_to = shape.limit;
     }
     if (!tail.damaged && tail.code == 0 && proven > tail.end && !planted(Bug::damage_is_torn)) {
         tail.damaged = true;

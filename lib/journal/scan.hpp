@@ -86,11 +86,14 @@ struct Tail {
     bool torn = false;     // something of this epoch was there and is not complete
     bool in_group = false; // bad_at lies inside an atomic group that began at `end`
     std::uint64_t records = 0;
+    Lsn looked_to = 0;     // everything below was read
     int code = 0;          // a read error: neither torn nor damaged
 };
 
-// `group_start`: where the atomic group began that runs into the segment, or 0.
-Tail scan_tail(SegmentBytes &bytes, const SegmentShape &shape, Lsn group_start, Lsn proven);
+// `group_start`: where the atomic group began that runs into the segment, or 0. `proven`: all below had
+// been durable. `closed`: where an orderly close ended the log of this epoch, or 0.
+Tail scan_tail(SegmentBytes &bytes, const SegmentShape &shape, Lsn group_start, Lsn proven,
+               Lsn closed);
 
 enum class Verdict { fresh, clean, torn, damaged, io_error };
 

@@ -4,6 +4,7 @@
 // those of docs/journal-design.md, "Defects that must not return".
 
 #include <sys/resource.h>
+#include <sys/stat.h>
 
 #include <new>
 #include <vector>
@@ -166,6 +167,66 @@ TEST_CASE("P3: a rotation and a trim allocate nothing once as many segments were
     REQUIRE(stat.recycled >= 150);
     REQUIRE(stat.segments >= 9);
     REQUIRE(stat.segments <= 13);
+    REQUIRE(journal->close() == 0);
+}
+
+TEST_CASE("opening after an orderly close reads to the end of the log, and fills no segment",
+          "[journal][defects]") {
+    Scratch dir;
+    const Options options = small(16 << 20);
+    auto journal = open_journal(dir / "j", options);
+    REQUIRE(journal);
+    REQUIRE(journal->commit("one", 3, 0, -1, nullptr) == 0);
+    REQUIRE(journal->close() == 0);
+    const auto cost = [&](bool orderly) {
+        Spy spy;
+        spy.log = true;
+        RecoveryReport report;
+        auto again = open_journal(dir / "j", options, &report, nullptr, spy);
+        REQUIRE(again);
+        REQUIRE(report.verdict == Verdict::clean);
+        const std::uint64_t read = spy.bytes_read;
+        std::uint64_t written = 0;
+        for (const Spy::Write &write : spy.take_log()) {
+            written += write.to - write.from;
+        }
+        orderly ? static_cast<void>(again->close()) : again->abandon();
+        return std::pair(read, written);
+    };
+    const std::uint64_t segment = 16 << 20;
+    // The first one cuts the segment that was written to, and so makes another.
+    REQUIRE(cost(true).second > segment);
+    for (int i = 0; i < 3; ++i) {
+        const auto [read, written] = cost(true);
+        REQUIRE(read < segment / 4);
+        REQUIRE(written < segment / 4);
+    }
+    // Of a run that died nothing says where it ended.
+    REQUIRE(cost(false).first < segment / 4);
+    const auto [read, written] = cost(true);
+    REQUIRE(read >= segment);
+    REQUIRE(written < segment / 4);
+    REQUIRE(read_all(dir / "j").records == std::vector<std::string>{"one"});
+}
+
+TEST_CASE("a segment without room on disk does not serve a run that wants it there",
+          "[journal][defects]") {
+    Scratch dir;
+    Options options = small(1 << 20);
+    options.prealloc = Prealloc::none;
+    auto journal = open_journal(dir / "j", options);
+    REQUIRE(journal);
+    const auto blocks = [&] {
+        struct stat info {};
+        REQUIRE(::stat(segment_files(dir / "j").back().c_str(), &info) == 0);
+        return static_cast<std::uint64_t>(info.st_blocks) * 512;
+    };
+    REQUIRE(blocks() < options.segment_bytes / 2);
+    REQUIRE(journal->close() == 0);
+    options.prealloc = Prealloc::recycle;
+    journal = open_journal(dir / "j", options);
+    REQUIRE(journal);
+    REQUIRE(blocks() >= options.segment_bytes);
     REQUIRE(journal->close() == 0);
 }
 

@@ -384,6 +384,7 @@ void Disk::fill(int index, struct stat *out) const {
     out->st_atim = node.meta_now.times[0];
     out->st_mtim = node.meta_now.times[1];
     out->st_size = static_cast<off_t>(node.now.size());
+    out->st_blocks = static_cast<blkcnt_t>((node.now.size() + 511) / 512);  // no holes here
     for (const Node &other : nodes_) {
         for (const auto &[name, at] : other.names_now) {
             out->st_nlink += at == index;
