@@ -77,8 +77,11 @@ class Runtime:
         """Ends watch()."""
         raise NotImplementedError
 
-    async def in_thread(self, call: Callable[[], T]) -> T:
-        """Runs a blocking call in a thread; when cancelled, goes on waiting for its end."""
+    async def in_thread(
+        self, call: Callable[[], T], undo: Optional[Callable[[T], object]] = None
+    ) -> T:
+        """Runs a blocking call in a thread; when cancelled, goes on waiting for its end. A result that
+        the cancellation has left without an owner is given to `undo`, in a thread as well."""
         raise NotImplementedError
 
     async def beside(self, call: Callable[[], T]) -> T:
@@ -326,7 +329,7 @@ class Journal(Closing):
             return self._journal.reserve(length, wait=False, emergency=emergency)
         except BlockingIOError:  # the log buffer is full
             return await self._handle._runtime.in_thread(
-                lambda: self._journal.reserve(length, emergency=emergency)
+                lambda: self._journal.reserve(length, emergency=emergency), _fsys.Ticket.abandon
             )
 
     def sync(self, lsn: Optional[int] = None) -> Awaitable[int]:
@@ -427,9 +430,10 @@ class Journal(Closing):
     async def reader(self, after: int = 0, *, written: bool = False) -> Reader:
         """Opens a Reader."""
         runtime = self._handle._runtime
-        return Reader(
-            runtime, await runtime.in_thread(lambda: self._journal.reader(after, written=written))
+        reader = await runtime.in_thread(
+            lambda: self._journal.reader(after, written=written), _fsys.Reader.close
         )
+        return Reader(runtime, reader)
 
     async def close(self) -> None:
         """Makes everything durable, closes its readers and the journal."""
@@ -519,13 +523,16 @@ class Handle(Closing, WholeFiles):
                 bounce=bounce,
                 nofollow=nofollow,
                 permissions=permissions,
-            )
+            ),
+            _fsys.File.close,
         )
         return File(self, file)
 
     async def journal(self, path: StrOrBytesPath, **options: Any) -> Journal:
         """Opens a journal for writing; options as of fsys.Handle.journal()."""
-        journal = await self._runtime.in_thread(lambda: self._handle.journal(path, **options))
+        journal = await self._runtime.in_thread(
+            lambda: self._handle.journal(path, **options), _fsys.Journal.close
+        )
         return Journal(self, journal)
 
     async def reader(
@@ -533,7 +540,7 @@ class Handle(Closing, WholeFiles):
     ) -> Reader:
         """Opens a Reader on the journal in a directory."""
         reader = await self._runtime.in_thread(
-            lambda: self._handle.reader(path, after, written=written)
+            lambda: self._handle.reader(path, after, written=written), _fsys.Reader.close
         )
         return Reader(self._runtime, reader)
 

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0 OR MIT
 """Whole files and names of an asynchronous handle.
 
-The library has no ops for most of this: the calls block, in the threads of Runtime.in_thread. Replacing
-and renaming are not undone by a cancellation: it waits for their end.
+The calls block, in the threads of Runtime.in_thread; for most of them the library has no ops. What it
+has of them (fsys_submit_replace() and its kin) is not used, so that all are the same under cancellation:
+a task that is cancelled waits until the call has ended, then gets its CancelledError. The call is not cut
+short and what it did is not undone: a file is replaced, or old and whole when the call failed.
 """
 
 from __future__ import annotations
@@ -35,7 +37,8 @@ T = TypeVar("T")
 class Replacement:
     """A file being replaced piece by piece: Handle.begin_replace().
 
-    ``async with`` commits it at the end, or aborts it after an exception.
+    ``async with`` commits it at the end, or aborts it after an exception: also when the task is cancelled
+    inside the block. Cancelled during commit() itself, it is committed all the same.
     """
 
     def __init__(self, runtime: Runtime, replacement: _fsys.Replacement) -> None:
@@ -117,24 +120,36 @@ class WholeFiles:
     _handle: _fsys.Handle
 
     async def _call(
-        self, call: Callable[..., T], *arguments: Any, dir: Optional[File] = None, **options: Any
+        self,
+        call: Callable[..., T],
+        *arguments: Any,
+        dir: Optional[File] = None,
+        _undo: Optional[Callable[[T], object]] = None,
+        **options: Any,
     ) -> T:
         plain = None if dir is None else dir._file
-        return await self._runtime.in_thread(lambda: call(*arguments, dir=plain, **options))
+        return await self._runtime.in_thread(
+            lambda: call(*arguments, dir=plain, **options), _undo
+        )
 
     async def replace(self, path: StrOrBytesPath, data: ReadableBuffer, **options: Any) -> FileReport:
-        """Replaces a file whole and durably; see fsys.Handle.replace()."""
+        """Replaces a file whole and durably; see fsys.Handle.replace(). Cancelled, it waits for its end:
+        the file is new unless the call failed."""
         return await self._call(self._handle.replace, path, data, **options)
 
     async def begin_replace(self, path: StrOrBytesPath, **options: Any) -> Replacement:
-        """Begins to replace a file piece by piece; see fsys.Handle.begin_replace()."""
-        begun = await self._call(self._handle.begin_replace, path, **options)
+        """Begins to replace a file piece by piece; see fsys.Handle.begin_replace(). Cancelled, it leaves
+        nothing behind."""
+        begun = await self._call(
+            self._handle.begin_replace, path, _undo=_fsys.Replacement.abort, **options
+        )
         return Replacement(self._runtime, begun)
 
     async def replace_many(
         self, items: Iterable[Tuple[StrOrBytesPath, Optional[ReadableBuffer]]], **options: Any
     ) -> List[BatchResult]:
-        """Replaces and removes many files with one wait; see fsys.Handle.replace_many()."""
+        """Replaces and removes many files with one wait; see fsys.Handle.replace_many(). Cancelled, it
+        waits for its end: all items are done but those that failed."""
         return await self._call(self._handle.replace_many, items, **options)
 
     async def copy(
@@ -183,4 +198,5 @@ class WholeFiles:
 
     async def scan(self, path: StrOrBytesPath, **options: Any) -> Scan:
         """Lists a directory or a tree; see fsys.Handle.scan()."""
-        return Scan(self._runtime, await self._call(self._handle.scan, path, **options))
+        scan = await self._call(self._handle.scan, path, _undo=_fsys.Scan.close, **options)
+        return Scan(self._runtime, scan)

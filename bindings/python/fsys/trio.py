@@ -99,8 +99,10 @@ class _Runtime(_async.Runtime):
         if self._scope is not None:
             self._scope.cancel()
 
-    async def in_thread(self, call: Callable[[], T]) -> T:
-        # The closing of a cancelled block, too, waits for its end.
+    async def in_thread(
+        self, call: Callable[[], T], undo: Optional[Callable[[T], object]] = None
+    ) -> T:
+        # The closing of a cancelled block, too, waits for its end, and its result reaches the caller.
         with trio.CancelScope(shield=True):
             result: T = await trio.to_thread.run_sync(call)
             return result

@@ -35,7 +35,7 @@ NOT_BOUND = {
     "fsys_journal_commit": "append and sync, so that Ctrl-C ends the wait",
     "fsys_journal_submit_commit": "append and submit_sync, which share one request in a turn",
     "fsys_poll": "of caller-driven handles",
-    "fsys_submit_batch": "asyncio runs the blocking call in a thread of the loop's",
+    "fsys_submit_batch": "asyncio runs the blocking call in a thread, which a cancellation waits for",
     "fsys_submit_replace": "likewise",
     "fsys_submit_replace_commit": "likewise",
     "fsys_version": "fsys_version_string says the same",
