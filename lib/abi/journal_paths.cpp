@@ -82,8 +82,9 @@ int salvage(const Place &at, const char *from, const char *to, std::uint64_t *re
 }
 
 int snapshot(const Place &at, const char *from, std::uint64_t lsn, const char *to) {
-    return from == nullptr || to == nullptr ? -EINVAL
-                                            : journal::snapshot_path(at.sys, from, lsn, to, at.root);
+    return from == nullptr || to == nullptr
+               ? -EINVAL
+               : journal::snapshot_path(at.sys, from, lsn, to, at.root);
 }
 
 int explain(const Place &at, const char *path, std::uint64_t position,
@@ -136,8 +137,7 @@ int list_pins(const Place &at, const char *path, fsys_journal_pinned *ret_pins, 
 
 }  // namespace
 
-int fsys_journal_check(const char *path, uint32_t flags,
-                       fsys_journal_report *ret_report) noexcept {
+int fsys_journal_check(const char *path, uint32_t flags, fsys_journal_report *ret_report) noexcept {
     return anywhere([&](const Place &at) { return check(at, path, flags, ret_report); });
 }
 
@@ -148,8 +148,7 @@ int fsys_journal_check_at(fsys *handle, const char *path, uint32_t flags,
 
 int fsys_journal_salvage(const char *from, const char *to, uint64_t *ret_records,
                          uint64_t *ret_lost) noexcept {
-    return anywhere(
-        [&](const Place &at) { return salvage(at, from, to, ret_records, ret_lost); });
+    return anywhere([&](const Place &at) { return salvage(at, from, to, ret_records, ret_lost); });
 }
 
 int fsys_journal_salvage_at(fsys *handle, const char *from, const char *to, uint64_t *ret_records,
@@ -189,8 +188,7 @@ int fsys_journal_list_segments_at(fsys *handle, const char *path,
                    [&](const Place &at) { return list_segments(at, path, ret_segments, max); });
 }
 
-int fsys_journal_list_pins(const char *path, fsys_journal_pinned *ret_pins,
-                           uint32_t max) noexcept {
+int fsys_journal_list_pins(const char *path, fsys_journal_pinned *ret_pins, uint32_t max) noexcept {
     return anywhere([&](const Place &at) { return list_pins(at, path, ret_pins, max); });
 }
 

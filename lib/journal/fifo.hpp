@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //
 // A sequence that grows at its end and goes at its front, as the list of segments does. Unlike a
-// std::deque it asks for no memory once it has had its greatest length twice over, and gives none back.
+// std::deque it asks for no memory once it has had its greatest length twice over, and gives none
+// back.
 //
 // Not locked: belongs to whoever owns what it lists.
 #pragma once
