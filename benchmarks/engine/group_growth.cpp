@@ -88,7 +88,7 @@ void measure_in_flight(Report &report) {
                             .unit = "ns/op",
                             .peer = "a bare ring of that size"}};
     const std::uint32_t most = 32768;
-    for (const unsigned count : {32U, 256U, 4096U, most}) {
+    for (const unsigned count : {1U, 8U, 32U, 256U, 4096U, most}) {
         Comparison comparison;
         comparison.id = fmt::format("growth/in-flight/{}", count);
         comparison.title = fmt::format("{} NOPs in flight, completion queue, 1 thread", count);

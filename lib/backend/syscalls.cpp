@@ -60,6 +60,10 @@ ssize_t Syscalls::pwritev(int fd, const iovec *iov, int count, std::uint64_t off
     return checked(::pwritev2(fd, iov, count, static_cast<off_t>(offset), rwf));
 }
 
+std::unique_ptr<WriteQueue> Syscalls::write_queue(unsigned) {
+    return nullptr;
+}
+
 int Syscalls::fsync(int fd) { return checked(::fsync(fd)); }
 
 int Syscalls::fdatasync(int fd) { return checked(::fdatasync(fd)); }
@@ -267,8 +271,16 @@ void Syscalls::unshare(void *address) {
     }
 }
 
+namespace {
+class RealSyscalls final : public Syscalls {
+    std::unique_ptr<WriteQueue> write_queue(unsigned depth) override {
+        return make_aio_queue(depth);
+    }
+};
+}  // namespace
+
 Syscalls &real_syscalls() {
-    static Syscalls instance;
+    static RealSyscalls instance;
     return instance;
 }
 

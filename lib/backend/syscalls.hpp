@@ -19,6 +19,7 @@
 #include <string>
 #include <vector>
 
+#include "backend/write_queue.hpp"
 #include "platform/file_facts.hpp"
 
 namespace libfsys {
@@ -42,6 +43,9 @@ public:
                            int rwf);
     virtual ssize_t preadv(int fd, const iovec *iov, int count, std::uint64_t offset, int rwf);
     virtual ssize_t pwritev(int fd, const iovec *iov, int count, std::uint64_t offset, int rwf);
+    // Direct writes that are not waited for. None by default: what a test counts, fails or delays by a
+    // pwrite() of its own must not pass beside it.
+    virtual std::unique_ptr<WriteQueue> write_queue(unsigned depth);
     virtual int fsync(int fd);
     virtual int fdatasync(int fd);
     virtual int fallocate(int fd, int mode, std::uint64_t offset, std::uint64_t length);

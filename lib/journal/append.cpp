@@ -150,7 +150,9 @@ int Journal::appendv(const iovec *pieces, int count, unsigned flags, Lsn *ret) {
     if (ret != nullptr) {
         *ret = start + need;
     }
-    write_behind(start + need);
+    if (start + need >= behind_at_.load(std::memory_order_relaxed)) {
+        write_behind();
+    }
     return 0;
 }
 
@@ -254,7 +256,9 @@ int Journal::append_group(const iovec *records, std::size_t count, bool one_reco
     if (ret_last != nullptr) {
         *ret_last = at;
     }
-    write_behind(at);
+    if (at >= behind_at_.load(std::memory_order_relaxed)) {
+        write_behind();
+    }
     return 0;
 }
 
@@ -419,7 +423,12 @@ int Journal::wait_for_space(Lsn end, unsigned flags, std::int64_t deadline) {
             return code;
         }
         if ((flags & kAppendNonblock) != 0) {
-            return -EAGAIN;
+            // What has been written may not have been taken yet.
+            if (may_queue_.load(std::memory_order_relaxed) && try_baton()) {
+                keep_in([this] { return submit_behind(); });
+                drop_baton();
+            }
+            return fits() ? 0 : -EAGAIN;
         }
         if (deadline != INT64_MAX && now_ns() > deadline) {
             return -ETIMEDOUT;
@@ -431,7 +440,7 @@ int Journal::wait_for_space(Lsn end, unsigned flags, std::int64_t deadline) {
         int code = 0;
         if (!fits()) {
             if (try_baton()) {
-                code = write_blocks(0, Flush::written);
+                code = make_space();
                 drop_baton();
                 if (code == 0) {
                     // An unpublished frame, perhaps an old ticket, holds everything.
@@ -447,31 +456,6 @@ int Journal::wait_for_space(Lsn end, unsigned flags, std::int64_t deadline) {
         }
     }
     return 0;
-}
-
-// Half a buffer full: let a lent thread write it out while the appenders go on.
-void Journal::write_behind(Lsn end) {
-    if (end - released_.load(std::memory_order_relaxed) >= buffer_.size() / 2 && !behind_.lent()) {
-        behind_.lend(runner_);
-    }
-}
-
-void Journal::Behind::work() {
-    Journal &j = journal;
-    j.take_baton();
-    // Goes on while appenders keep ahead, so that the device is not idle between two loans; but
-    // not while anybody waits for a sync.
-    while (j.write_blocks(j.buffer_.size() / 8, Flush::behind) == 1 &&
-           static_cast<std::uint32_t>(j.joined_.load(std::memory_order_relaxed)) == 0 &&
-           j.baton_.load(std::memory_order_relaxed) != 2) {
-    }
-    j.keep_in([&j] {
-        if (j.handover_.pending() && j.close_handover() == 0) {
-            j.publish_progress();
-        }
-        return 0;
-    });
-    j.drop_baton();
 }
 
 }  // namespace libfsys::journal

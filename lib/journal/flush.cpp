@@ -26,8 +26,8 @@ namespace libfsys::journal {
 
 bool Journal::try_baton() {
     std::uint32_t free = 0;
-    return baton_.compare_exchange_strong(free, 1, std::memory_order_acquire,
-                                          std::memory_order_relaxed);
+    return baton_.compare_exchange_strong(free, 1, std::memory_order_seq_cst,
+                                          std::memory_order_seq_cst);
 }
 
 void Journal::take_baton() {
@@ -41,6 +41,11 @@ void Journal::take_baton() {
 }
 
 void Journal::drop_baton() {
+    release_baton();
+    close_if_done();
+}
+
+void Journal::release_baton() {
     if (baton_.exchange(0, std::memory_order_seq_cst) == 2) {
         futex_wake(&baton_, 1);
     }
@@ -187,6 +192,9 @@ constexpr std::uint64_t kPiece = std::uint64_t{2} << 20;  // a multiple of every
 // `to` is a block boundary and published.
 int Journal::write_range(Lsn to, Flush how) {
     const bool durable = how == Flush::durable;
+    if (const int code = settle(); code < 0) {
+        return code;
+    }
     while (written_raw_ < to || (durable && durable_raw_ < written_raw_)) {
         const Lsn room = active_.first_lsn + active_.data_bytes;
         if (written_raw_ == room && written_raw_ < to) {
@@ -215,14 +223,8 @@ int Journal::write_range(Lsn to, Flush how) {
             if (code < 0) {
                 return fail("writing", code, durable_raw_, upto);
             }
-            written_raw_ = upto;
             dirty_ = dirty_ || !dsync;
-            counters_.flushed.fetch_add(length, std::memory_order_relaxed);
-            released_.store(upto, std::memory_order_release);
-            if (upto - active_.first_lsn >= data_bytes_ / 2 && prepared_for_ != active_.number) {
-                prepared_for_ = active_.number;
-                prepare_ahead();
-            }
+            advance(upto);
         }
         if (planted(Bug::early_frontier)) {
             durable_raw_ = written_raw_;
@@ -238,17 +240,31 @@ int Journal::write_range(Lsn to, Flush how) {
             const std::int64_t ema = sync_ema_ns_.load(std::memory_order_relaxed);
             sync_ema_ns_.store(ema + (spent - ema) / 8, std::memory_order_relaxed);
         }
-        // Bumped after released_, and waiters register before they look: no lost wake-up.
-        space_sequence_.fetch_add(1, std::memory_order_seq_cst);
-        if (space_waiters_.load(std::memory_order_seq_cst) != 0) {
-            futex_wake(&space_sequence_);
-        }
         if (durable_raw_ == room) {
             publish_progress();  // before the rotation, which may fail
         }
     }
     publish_progress();
     return 0;
+}
+
+// Written through `to`.
+void Journal::advance(Lsn to) {
+    counters_.flushed.fetch_add(to - written_raw_, std::memory_order_relaxed);
+    written_raw_ = to;
+    released_.store(to, std::memory_order_release);
+    if (flights_ == 0) {
+        plan_behind(to);
+    }
+    if (to > active_.first_lsn && to - active_.first_lsn >= data_bytes_ / 2 && prepared_for_ != active_.number) {
+        prepared_for_ = active_.number;
+        prepare_ahead();
+    }
+    // Bumped after released_, and waiters register before they look: no lost wake-up.
+    space_sequence_.fetch_add(1, std::memory_order_seq_cst);
+    if (space_waiters_.load(std::memory_order_seq_cst) != 0) {
+        futex_wake(&space_sequence_);
+    }
 }
 
 int Journal::sync_segment(Lsn to) {
@@ -352,7 +368,7 @@ int Journal::fail(const char *step, int code, Lsn lo, Lsn hi) {
             }
         }
         unknown_lo_.store(durable_.load(std::memory_order_relaxed), std::memory_order_relaxed);
-        unknown_hi_.store(std::max(hi, written_raw_), std::memory_order_release);
+        unknown_hi_.store(std::max(hi, submitted()), std::memory_order_release);
         // From here no position is handed out; who holds one never gets it written.
         tail_.fetch_or(kBlocked, std::memory_order_acq_rel);
         if (live_ != nullptr) {

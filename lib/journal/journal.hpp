@@ -19,6 +19,7 @@
 
 #include <sys/uio.h>
 
+#include <array>
 #include <atomic>
 #include <cerrno>
 #include <cstdint>
@@ -284,6 +285,11 @@ private:
         std::uint64_t after, cookie;
         CompletionSink *sink;
     };
+    struct Flight {  // a write in the queue, which begins where the one before it ends
+        Lsn to;
+        ssize_t result;
+        bool pending;
+    };
     struct Crossing {  // what the walker saw when it stepped over a segment's end
         Lsn room_end, group_end;
     };
@@ -302,6 +308,10 @@ private:
         std::atomic<std::uint32_t> state{kNone};  // futex word
 
         bool pending() const { return state.load(std::memory_order_relaxed) != kNone; }
+        bool under_way() const {
+            const std::uint32_t now = state.load(std::memory_order_relaxed);
+            return now == kReady || now == kTaken;
+        }
         bool carry_out();
         void perform();
         void work() override;
@@ -336,23 +346,44 @@ private:
     void finish_frame(Lsn start, std::uint64_t length, std::uint8_t type, std::uint8_t flags);
     int append_group(const iovec *records, std::size_t count, bool one_record, unsigned flags,
                      Lsn *ret_last, Lsn *ret_each);
-    void write_behind(Lsn end);
     enum class Flush {
         written,  // given to the kernel
         durable,
         behind,  // given to the kernel while another thread changes segments
     };
+    // behind.cpp: all but the first with the baton
+    static constexpr unsigned kFlights = 4;
+    static constexpr std::uint64_t kLongestPiece = std::uint64_t{1} << 20;
+    enum class Wait { none, oldest, all };
+    void write_behind();
+    int submit_behind();
+    int reap(Wait wait);
+    int land(Lsn to, ssize_t result);
+    int settle();
+    int make_space();
+    int cross_over();
+    void lend_handover();
+    void plan_behind(Lsn from);
+    // Where the kernel's share ends: written, or in flight.
+    Lsn submitted() const {
+        return flights_ == 0 ? written_raw_
+                             : flight_[(first_flight_ + flights_ - 1) % kFlights].to;
+    }
     // flush.cpp and rotate.cpp: all with the baton
     bool try_baton();
     void take_baton();
     void drop_baton();
+    void release_baton();
+    void close_if_done();
     void walk(Lsn limit);
     int flush(Flush how);
     int flush_all(Flush how);
     int write_range(Lsn to, Flush how);
+    void advance(Lsn to);
     int write_blocks(std::uint64_t least, Flush how);
     int sync_segment(Lsn to);
     int rotate_segment(Flush how);
+    int change_segment();
     int start_segment(Lsn first, Lsn open_group);
     int begin_successor(Lsn first, Lsn open_group);
     int end_handover();
@@ -419,6 +450,7 @@ private:
     alignas(64) std::atomic<std::uint64_t> tail_{0};
     // Read by appenders, written by leaders.
     alignas(64) std::atomic<Lsn> released_{0};  // bytes below are no longer needed in the buffer
+    std::atomic<Lsn> behind_at_{0};             // who appends beyond it sees to write_behind()
     std::atomic<Lsn> limit_{0};                 // segments exist below this
     std::atomic<Lsn> emergency_limit_{0};
     std::atomic<Lsn> durable_{0};               // record boundary
@@ -428,6 +460,7 @@ private:
     std::atomic<Lsn> unknown_hi_{0};
     std::atomic<int> poison_{0};                // the code of the first failure
     std::atomic<bool> closed_{false};
+    std::atomic<bool> may_queue_{false};        // direct, and no queue has been refused
 
     // Group commit, see commit.cpp.
     static constexpr std::uint32_t kGenerations = 16;
@@ -461,6 +494,11 @@ private:
     SegmentHeader active_{};
     std::uint64_t prepared_for_ = 0;  // number of the segment whose successor was thought of
     Handover handover_{*this};
+    std::uint64_t piece_ = 0;  // of write_behind(): constant
+    std::array<Flight, kFlights> flight_{};
+    unsigned first_flight_ = 0;
+    unsigned flights_ = 0;
+    std::unique_ptr<WriteQueue> queue_;  // goes before the buffer does
 
     std::mutex segments_mutex_;
     Fifo<Live> live_segments_;

@@ -146,6 +146,10 @@ int Journal::recover(RecoveryReport &report) {
         buffer_.restart(end);
         code = begin_epoch();
     }
+    piece_ = std::max<std::uint64_t>(options_.block_bytes,
+                                     std::min<std::uint64_t>(buffer_.size() / 8, kLongestPiece));
+    may_queue_.store(direct_, std::memory_order_relaxed);
+    plan_behind(end);
     report.epoch = epoch_;
     tail_.store(word_of(end, 0), std::memory_order_release);
     return code;
@@ -436,6 +440,7 @@ void Journal::abandon() {
         store_.sys().unshare(live_);
         live_ = nullptr;
     }
+    queue_.reset();
     active_fd_.reset();
     store_.close_all();
 }

@@ -9,10 +9,11 @@
 // that is still called a spare. A crash then leaves a spare with frames in it, which no recovery
 // reads, and whose epoch no later segment has. Followers are told of nothing beyond the last name.
 //
-// The leader holds the baton from begin_successor() to end_handover(): no other code ever meets a
-// handover. The lent thread touches the Handover, and reads the successor's descriptor, which stays as it
-// is meanwhile; `state` hands both over and back. A leader that needs the outcome before the thread has
-// begun does the work itself.
+// No code but that which writes behind ever meets a handover: every leader ends one before anything else
+// (settle()). The lent thread touches the Handover, and reads the successor's descriptor, which stays as
+// it is meanwhile; `state` hands both over and back. A leader that needs the outcome before the thread has
+// begun does the work itself. Where writes are queued the thread is lent when the full segment's last one
+// has landed, or its sync would not cover it.
 
 #include <algorithm>
 #include <cerrno>
@@ -25,6 +26,15 @@
 namespace libfsys::journal {
 
 int Journal::rotate_segment(Flush how) {
+    if (const int code = change_segment(); code < 0) {
+        return code;
+    }
+    // Not lent when the leader did the last one itself and the runner has yet to find that out.
+    return how == Flush::behind && handover_.lend(runner_) ? 0 : close_handover();
+}
+
+// From here on frames go to the successor.
+int Journal::change_segment() {
     if (const int code = close_handover(); code < 0) {
         return code;
     }
@@ -39,8 +49,7 @@ int Journal::rotate_segment(Flush how) {
         return fail("starting the successor of", code, durable_raw_, written_raw_);
     }
     counters_.rotations.fetch_add(1, std::memory_order_relaxed);
-    // Not lent when the leader did the last one itself and the runner has yet to find that out.
-    return how == Flush::behind && handover_.lend(runner_) ? 0 : close_handover();
+    return 0;
 }
 
 int Journal::close_handover() {
@@ -146,7 +155,7 @@ bool Journal::Handover::carry_out() {
         return false;
     }
     perform();
-    state.store(kDone, std::memory_order_release);
+    state.store(kDone, std::memory_order_seq_cst);
     return true;
 }
 
@@ -169,6 +178,21 @@ void Journal::Handover::perform() {
 void Journal::Handover::work() {
     if (carry_out()) {
         futex_wake(&state);
+    }
+    journal.close_if_done();
+}
+
+// For a handover whose leader has dropped the baton: the sealed segment is announced even if no other
+// leader comes by. Called by the lent thread and by who drops the baton; of the two, the one that is
+// later finds it done and the baton free (both words are sequentially consistent).
+void Journal::close_if_done() {
+    while (handover_.state.load(std::memory_order_seq_cst) == Handover::kDone && try_baton()) {
+        keep_in([this] {
+            const int code = handover_.pending() ? close_handover() : 0;
+            publish_progress();
+            return code;
+        });
+        release_baton();
     }
 }
 

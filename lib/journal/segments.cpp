@@ -437,6 +437,7 @@ int Journal::restart_unguarded(Lsn at, bool raise_epoch) {
     frontier_ = group_end_ = written_raw_ = durable_raw_ = at;
     dirty_ = false;
     released_.store(at, std::memory_order_release);
+    plan_behind(at);
     published_.store(at, std::memory_order_release);
     written_.store(at, std::memory_order_release);
     durable_.store(at, std::memory_order_release);

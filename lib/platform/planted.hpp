@@ -23,6 +23,7 @@ enum class Bug {
     stale_durable_lsn,    // frames carry a durable_lsn that never moves
     group_not_checked,    // an incomplete atomic group is kept
     rotate_before_sync,   // successor named before its predecessor is durable
+    flight_ignored,       // a leader syncs while writes are still in flight
     frontier_over_hole,   // the frontier steps over an unpublished frame
 };
 

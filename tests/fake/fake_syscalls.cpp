@@ -5,6 +5,8 @@
 
 #include "fake/fake_syscalls.hpp"
 
+#include "fake/deferred_queue.hpp"
+
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
@@ -145,6 +147,10 @@ ssize_t FakeSyscalls::preadv(int fd, const iovec *iov, int count, std::uint64_t 
 
 ssize_t FakeSyscalls::pwritev(int fd, const iovec *iov, int count, std::uint64_t offset, int rwf) {
     return vectored(SysCall::kPwritev, fd, iov, count, offset, rwf);
+}
+
+std::unique_ptr<WriteQueue> FakeSyscalls::write_queue(unsigned) {
+    return std::make_unique<DeferredQueue>(*this, mischief_.seed);
 }
 
 int FakeSyscalls::fsync(int fd) {

@@ -70,6 +70,7 @@ public:
                    int rwf) override;
     ssize_t preadv(int fd, const iovec *iov, int count, std::uint64_t offset, int rwf) override;
     ssize_t pwritev(int fd, const iovec *iov, int count, std::uint64_t offset, int rwf) override;
+    std::unique_ptr<WriteQueue> write_queue(unsigned depth) override;
     int fsync(int fd) override;
     int fdatasync(int fd) override;
     int fallocate(int fd, int mode, std::uint64_t offset, std::uint64_t length) override;

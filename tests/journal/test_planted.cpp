@@ -158,6 +158,7 @@ TEST_CASE("every planted bug is caught", "[journal][planted]") {
         {Bug::trim_before_mark, "trimmed before the watermark says so", nullptr},
         {Bug::group_not_checked, "half a batch kept", nullptr},
         {Bug::rotate_before_sync, "successor named before its predecessor is durable", nullptr},
+        {Bug::flight_ignored, "synced while writes are in flight", nullptr},
         {Bug::sync_retried, "failed sync retried", sync_error_catches},
         {Bug::ignore_short_write, "short write ignored", short_write_catches},
         {Bug::crc_skipped, "payload CRC skipped", bit_flip_catches},

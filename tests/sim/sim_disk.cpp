@@ -4,6 +4,8 @@
 
 #include "sim/sim_disk.hpp"
 
+#include "fake/deferred_queue.hpp"
+
 #include <fcntl.h>
 #include <linux/falloc.h>
 #include <unistd.h>
@@ -206,6 +208,10 @@ int Disk::sync(int fd, const char *what, bool metadata) {
     }
     make_durable(nodes_[open->node], metadata);
     return 0;
+}
+
+std::unique_ptr<libfsys::WriteQueue> Disk::write_queue(unsigned) {
+    return std::make_unique<libfsys::test::DeferredQueue>(*this, ++queues_);
 }
 
 int Disk::fsync(int fd) { return sync(fd, "fsync", true); }

@@ -93,6 +93,7 @@ public:
                    int rwf) override;
     ssize_t preadv(int fd, const iovec *iov, int count, std::uint64_t offset, int rwf) override;
     ssize_t pwritev(int fd, const iovec *iov, int count, std::uint64_t offset, int rwf) override;
+    std::unique_ptr<libfsys::WriteQueue> write_queue(unsigned depth) override;
     int fsync(int fd) override;
     int fdatasync(int fd) override;
     int fallocate(int fd, int mode, std::uint64_t offset, std::uint64_t length) override;
@@ -201,6 +202,7 @@ private:
     std::map<int, OpenFile> open_;
     std::map<int, int> locks_;  // node -> fd
     int next_fd_ = 100;
+    std::uint64_t queues_ = 0;
     std::uint64_t sequence_ = 0;
     std::uint64_t changes_ = 0;
     std::uint64_t calls_ = 0;
