@@ -54,10 +54,6 @@ public:
     /// Keeps memory until the handle is closed, for ops whose completion can no longer be learned.
     void keep(Loan loan);
 
-    /// One call at a time lends work to the handle's thread: that of several would queue up there.
-    bool begin_lending() { return !std::exchange(lending_, true); }
-    void end_lending() { lending_ = false; }
-
     void add(Exporter *exporter) { exporters_.insert(exporter); }
     void remove(Exporter *exporter) { exporters_.erase(exporter); }
 
@@ -73,7 +69,6 @@ private:
     pid_t pid_;
     bool closed_ = false;    // since close() began
     bool released_ = false;  // close() has ended and the kernel has let go of all memory
-    bool lending_ = false;
     uint32_t max_ops_ = 0;
     std::vector<Orphan> orphans_;
     std::vector<Loan> kept_;

@@ -1,13 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //
 // read_many and write_many of fsys.File: one submit, one wait, one crossing of the GIL for a run of
-// blocks. The calling thread executes or waits for the batch itself; of a large one that the page cache
-// has it lends pieces to the handle's own thread.
+// blocks. The calling thread executes or waits for the batch itself.
 
 #include <algorithm>
-#include <cerrno>
-#include <deque>
-#include <utility>
 #include <vector>
 
 #include "file.hpp"
@@ -135,90 +131,6 @@ Outcome run(fsys *handle, uint32_t max_ops, const std::vector<fsys_request> &req
     return outcome;
 }
 
-// Whether a second processor could begin before the first has ended: its thread must wake up first.
-bool worth_lending(const std::vector<fsys_request> &requests, uint32_t max_ops) {
-    constexpr uint64_t kLeastBytes = 2 << 20;  // below, an idle processor may cost more than it gives
-    constexpr uint32_t kLeastSlots = 64;
-    uint64_t bytes = 0;
-    for (const fsys_request &request : requests) {
-        bytes += request.length;
-    }
-    return bytes >= kLeastBytes && max_ops >= kLeastSlots && requests.size() > 1 &&
-        requests[0].opcode == FSYS_OP_READ;
-}
-
-bool has_cached(const fsys_request &r) {
-    return fsys_read(r.file, r.buffer, r.length, r.offset, FSYS_CACHED) >= 0;
-}
-
-// As run(), for what is mostly in the page cache: copying is then all the work there is, and two
-// processors do it in half the time. The handle's thread gets a few pieces ahead, and another for each
-// that it has done: when it comes late, or has other things to do, little waits for it.
-Outcome run_lending(fsys *handle, uint32_t max_ops, std::vector<fsys_request> &requests) {
-    constexpr size_t kPieceBytes = 256 * 1024;  // some 50 us of copying: other ops wait that long
-    constexpr size_t kAhead = 2;
-    const size_t length = std::max<uint64_t>(1, requests[0].length);
-    const size_t piece = std::clamp<size_t>(kPieceBytes / length, 1, max_ops / 8);
-    Outcome outcome;
-    outcome.results.resize(requests.size());
-    std::vector<fsys_op> ops(requests.size());
-    std::deque<std::pair<size_t, size_t>> lent;  // place, count
-    size_t next = 0;
-    bool starved = false;  // of slots, some of which the lent pieces hold
-    const auto submit = [&](uint32_t flags) {
-        const size_t count = std::min(piece, requests.size() - next);
-        for (size_t i = next; i < next + count; ++i) {
-            requests[i].flags = flags;
-        }
-        return fsys_submit(handle, requests.data() + next, static_cast<uint32_t>(count),
-                           ops.data() + next);
-    };
-    const auto wait = [&](size_t place, size_t count, int64_t timeout_ns) {
-        return fsys_wait_all(handle, ops.data() + place, static_cast<uint32_t>(count), timeout_ns,
-                             outcome.results.data() + place);
-    };
-    while (outcome.code == 0 && (next < requests.size() || !lent.empty())) {
-        while (!lent.empty()) {
-            // Sleeps only when there is nothing left to do here.
-            const int code = wait(lent.front().first, lent.front().second,
-                                  next < requests.size() && !starved ? 0 : FSYS_FOREVER);
-            if (code == -ETIMEDOUT) {
-                break;
-            }
-            if (code != 0) {
-                outcome.code = code;
-                break;
-            }
-            lent.pop_front();
-            starved = false;
-        }
-        while (lent.size() < kAhead && requests.size() - next > piece && outcome.code == 0) {
-            const int accepted = submit(FSYS_NONBLOCK);
-            if (accepted <= 0) {
-                break;  // no slot, or refused: below it is waited for, or its own result
-            }
-            lent.emplace_back(next, accepted);
-            next += static_cast<size_t>(accepted);
-        }
-        if (next == requests.size() || outcome.code != 0) {
-            continue;
-        }
-        const int accepted = submit(FSYS_WAIT_SOON | (lent.empty() ? 0 : FSYS_NONBLOCK));
-        if (accepted == -EAGAIN && !lent.empty()) {
-            starved = true;
-            continue;
-        }
-        if (accepted < 0) {
-            outcome.results[next++].result = accepted;
-            continue;
-        }
-        outcome.code = wait(next, static_cast<size_t>(accepted), FSYS_FOREVER);
-        next += static_cast<size_t>(accepted);
-    }
-    outcome.lost = outcome.code != 0;
-    return outcome;
-}
-
 // All requests have ended when this returns or raises.
 std::vector<fsys_result> finish(const File &file, Many &many) {
     if (file.may_block()) {
@@ -228,16 +140,8 @@ std::vector<fsys_result> finish(const File &file, Many &many) {
         request.flags |= FSYS_WAIT_SOON;
     }
     Engine &engine = *file.engine();
-    const bool lends = !file.direct() && worth_lending(many.requests, engine.max_ops()) &&
-        engine.begin_lending();
-    Outcome outcome = without_gil([&] {
-        return lends && has_cached(many.requests[0])
-            ? run_lending(engine.handle(), engine.max_ops(), many.requests)
-            : run(engine.handle(), engine.max_ops(), many.requests);
-    });
-    if (lends) {
-        engine.end_lending();
-    }
+    Outcome outcome =
+        without_gil([&] { return run(engine.handle(), engine.max_ops(), many.requests); });
     if (outcome.lost) {
         engine.keep(std::move(many.loan));
         fail(outcome.code, file.name());
