@@ -122,6 +122,7 @@ int open_engine(EngineConfig &config, const char *root, Detail &detail, fsys **r
     HandleEntry &entry = g_handles[place];
     const std::uint64_t generation = (entry.word.load() >> 2) + 1;
     config.handle_index = place;
+    config.callers = &entry.callers;
     // Spread, so that ids of an earlier handle in this place do not match: 2^21 files or ops apart.
     config.seed = 1 + ((generation * 0x9e3779b97f4a7c15u) >> 40);
     try {
@@ -158,7 +159,8 @@ Target *Call::acquire(const fsys_file *file) const {
         return nullptr;
     }
     Target *target = instance_->engine.targets.at(static_cast<std::uint32_t>(id >> 14 & 0xfffff));
-    return target != nullptr && TargetTable::acquire(*target, id >> 34, shard_) ? target : nullptr;
+    return target != nullptr && instance_->engine.acquire_user(*target, id >> 34, shard_) ? target
+                                                                                          : nullptr;
 }
 
 namespace {

@@ -128,6 +128,69 @@ private:
     int code_ = FSYS_E_CLOSED;
 };
 
+// A blocking transfer of one piece of a plain file (see Door), by a thread that owns its cell among
+// the handle's callers, as nearly all do. The file is pinned there instead of being counted as used,
+// so that the call touches its door alone. Where that cannot be, for whatever reason, ok() is false,
+// and Call gives the reason or does it.
+class Visit {
+public:
+    [[gnu::always_inline]] Visit(const fsys_file *file, bool read) {
+        const auto id = reinterpret_cast<std::uint64_t>(file);
+        HandleEntry &entry = g_handles[id >> 4 & (kMostHandles - 1)];  // place 0 is never open
+        shard_ = current_shard();
+        Presence<kShards>::Cell *cell = entry.callers.own_cell(shard_);
+        // Pinned already: a signal handler is here in the middle of a call.
+        if ((id & 15) != kKindFile || cell == nullptr ||
+            cell->pinned.load(std::memory_order_relaxed) != nullptr) {
+            return;
+        }
+        cell->add_owned(1);
+        if ((entry.word.load(std::memory_order_seq_cst) & HandleEntry::kStateMask) ==
+            HandleEntry::kOpen) {
+            Engine &engine = entry.instance.load(std::memory_order_acquire)->engine;
+            index_ = static_cast<std::uint32_t>(id >> 14 & 0xfffff);
+            door_ = engine.targets.door(index_);
+            if (!engine.forked() && engine.is_plain() && door_ != nullptr) {
+                cell->pin(door_);
+                seen_ = Door(door_->load(std::memory_order_seq_cst));
+                if (seen_.lets(read, id >> 34)) {
+                    cell_ = cell;
+                    engine_ = &engine;
+                    return;
+                }
+                cell->pin(nullptr);
+                engine.pin_left(index_);
+            }
+        }
+        cell->add_owned(-1);
+    }
+    Visit(const Visit &) = delete;
+    Visit &operator=(const Visit &) = delete;
+    [[gnu::always_inline]] ~Visit() {
+        if (cell_ != nullptr) {
+            cell_->pin(nullptr);
+            if (door_->load(std::memory_order_seq_cst) != seen_.word()) {
+                engine_->pin_left(index_);
+            }
+            cell_->add_owned(-1);
+        }
+    }
+
+    bool ok() const { return cell_ != nullptr; }
+    int fd() const { return seen_.fd(); }
+    Target &target() const { return *engine_->targets.at(index_); }
+    Engine &engine() const { return *engine_; }
+    unsigned shard() const { return shard_; }
+
+private:
+    Presence<kShards>::Cell *cell_ = nullptr;
+    Engine *engine_ = nullptr;
+    const std::atomic<std::uint64_t> *door_ = nullptr;
+    Door seen_{0};
+    std::uint32_t index_ = 0;
+    unsigned shard_ = 0;
+};
+
 // The same for a journal, reader, replacement or scan: keeps it, and its engine, from being closed.
 class ObjectCall {
 public:
@@ -228,7 +291,7 @@ inline void Call::enter_file(std::uint64_t id) {
     }
     generation_ = id >> 34;
     Target *target = instance_->engine.targets.at(static_cast<std::uint32_t>(id >> 14 & 0xfffff));
-    if (target != nullptr && TargetTable::acquire(*target, generation_, shard_)) {
+    if (target != nullptr && instance_->engine.acquire_user(*target, generation_, shard_)) {
         target_ = target;
         code_ = 0;
     }

@@ -32,7 +32,7 @@ namespace {
     });
 }
 
-constexpr std::uint32_t kPiece = 128;  // 7 KiB of stack
+constexpr std::uint32_t kPiece = 128;  // 1 KiB of stack
 
 // How many of these requests to hand over at once: a piece that does not end inside a linked run,
 // or the whole run where one is longer than a piece.
@@ -54,10 +54,10 @@ std::uint32_t piece_of(const fsys_request *requests, std::uint32_t count) {
     return end;
 }
 
-// Translates `count` requests into `list`, with `flags` besides their own, and submits them. Returns
-// how many were accepted, or a code when the first was not.
+// Finds the files of `count` requests, for `targets`, and submits them, with `flags` besides their own.
+// Returns how many were accepted, or a code when the first was not.
 int submit_piece(const Call &call, const fsys_request *requests, std::uint32_t count,
-                 std::uint32_t flags, Request *list, fsys_op *ret_ops) {
+                 std::uint32_t flags, Target **targets, fsys_op *ret_ops) {
     // Until the first that is malformed; the engine decides how far a linked run allows.
     std::uint32_t valid = 0;
     int refusal = 0;
@@ -79,7 +79,7 @@ int submit_piece(const Call &call, const fsys_request *requests, std::uint32_t c
         if (r.opcode != FSYS_OP_NOP || r.file != nullptr) {
             // A run of requests for one file adds all its users at once, behind the first.
             if (valid != 0 && r.file == requests[valid - 1].file) {
-                target = list[valid - 1].target;
+                target = targets[valid - 1];
                 ++owed;
             } else {
                 settle_run();
@@ -91,23 +91,20 @@ int submit_piece(const Call &call, const fsys_request *requests, std::uint32_t c
                 break;
             }
         }
-        list[valid] = Request{r.opcode, r.flags | flags, target,   r.buffer,
-                              r.length, r.offset,        r.user_data};
-        if (r.opcode == FSYS_OP_SYNC && (r.flags & FSYS_SYNC_RANGE) == 0) {
-            list[valid].length = list[valid].offset = 0;
-        }
+        targets[valid] = target;
     }
     settle_run();
     const auto release_from = [&](int first) {
         for (auto i = static_cast<std::uint32_t>(std::max(first, 0)); i < valid; ++i) {
-            if (list[i].target != nullptr) {
-                call.engine().release_user(*list[i].target, call.shard());
+            if (targets[i] != nullptr) {
+                call.engine().release_user(*targets[i], call.shard());
             }
         }
     };
     int accepted = 0;
     try {
-        accepted = valid == 0 ? refusal : call.engine().submit_many(list, valid, ret_ops);
+        accepted = valid == 0 ? refusal
+                              : call.engine().submit_many({requests, targets, flags}, valid, ret_ops);
     } catch (...) {
         release_from(0);
         throw;
@@ -115,7 +112,7 @@ int submit_piece(const Call &call, const fsys_request *requests, std::uint32_t c
     release_from(accepted);
     // The engine saw a linked run without its end; why it ends there is the better answer.
     const bool cut = accepted == -EINVAL && refusal != 0 && valid != 0 &&
-                     (list[valid - 1].flags & FSYS_LINK) != 0;
+                     (requests[valid - 1].flags & FSYS_LINK) != 0;
     return cut ? refusal : accepted;
 }
 
@@ -150,19 +147,16 @@ int fsys_submit(fsys *handle, const fsys_request *requests, uint32_t count,
             return -EINVAL;
         }
         // By the piece, so that no call needs memory but one with a linked run longer than a piece.
-        Request on_stack[kPiece];
+        Target *on_stack[kPiece];
         count = std::min<std::uint32_t>(count, INT32_MAX);
         std::uint32_t accepted = 0;
         while (accepted < count) {
             const std::uint32_t piece = piece_of(requests + accepted, count - accepted);
-            std::unique_ptr<Request[]> on_heap;
-            if (piece > kPiece) {
-                on_heap.reset(new (std::nothrow) Request[piece]);
-            }
+            std::unique_ptr<Target *[]> on_heap;
             int code = 0;
             try {
                 if (piece > kPiece) {
-                    on_heap = std::make_unique<Request[]>(piece);
+                    on_heap = std::make_unique<Target *[]>(piece);
                 }
                 // With tokens, slots that earlier pieces took are freed by nobody but the caller.
                 const std::uint32_t flags = accepted != 0 && ret_ops != nullptr ? FSYS_NONBLOCK : 0;

@@ -38,7 +38,7 @@ bool Engine::cancel_op(std::uint32_t index, std::uint64_t word, Publisher &out) 
         case OpState::kClaimed:
             if ((word & op_word::kExternal) != 0) {
                 // By its token, which no other op will ever have: the slot may be reused by now.
-                if (external == nullptr || !external->revoke(token(op, word))) {
+                if (external == nullptr || !external->revoke(token(index, word))) {
                     return false;
                 }
                 complete(op, OpState::kClaimed, {-ECANCELED, 0, FSYS_STEP_QUEUE}, FSYS_LANE_NONE,

@@ -61,12 +61,10 @@ int Engine::finish_file_close(Target &target) {
 }
 
 int Engine::close_file(Target &target, std::uint64_t generation) {
-    std::uint64_t word = generation << 2 | Target::kOpen;
-    if (!target.word.compare_exchange_strong(word, generation << 2 | Target::kClosing)) {
+    if (!targets.begin_close(target, generation)) {
         return FSYS_E_CLOSED;
     }
-    heavy_barrier();
-    const auto unused = [&] { return target.users.sum() == 0; };
+    const auto unused = [&] { return targets.unused(target); };
     if (!unused()) {
         each_op([&](std::uint32_t index, std::uint64_t op) {
             if (op_word::state(op) == OpState::kQueued && (op & op_word::kListed) == 0) {
@@ -89,7 +87,7 @@ int Engine::close_file(Target &target, std::uint64_t generation) {
         gone = await(*this, now_ns() + kAfterCancelNs, unused);
     }
     if (!gone) {
-        word = generation << 2 | Target::kOrphan;
+        std::uint64_t word = generation << 2 | Target::kOrphan;
         target.word.store(word, std::memory_order_seq_cst);
         heavy_barrier();
         // The last user may have left between the look and the store: then nobody else will close.
@@ -102,13 +100,11 @@ int Engine::close_file(Target &target, std::uint64_t generation) {
 }
 
 void Engine::forget_file(Target &target, std::uint64_t generation) {
-    std::uint64_t word = generation << 2 | Target::kOpen;
-    if (!target.word.compare_exchange_strong(word, generation << 2 | Target::kClosing)) {
+    if (!targets.begin_close(target, generation)) {
         return;
     }
-    heavy_barrier();
     // All its ops were taken: the last one's lane is a few instructions from leaving.
-    if (!await(*this, now_ns() + kAfterCancelNs, [&] { return target.users.sum() == 0; })) {
+    if (!await(*this, now_ns() + kAfterCancelNs, [&] { return targets.unused(target); })) {
         target.fd = -1;  // the entry is lost; nobody may close a number that is somebody else's
         return;
     }
@@ -156,7 +152,7 @@ bool Engine::shut_down(const std::function<bool()> &callers_gone) {
     for (std::uint32_t i = 0; i < targets.touched(); ++i) {
         Target &target = *targets.at(i);
         const std::uint64_t state = target.word.load() & Target::kStateMask;
-        if (state != Target::kFree && (clean || target.users.sum() == 0)) {
+        if (state != Target::kFree && (clean || targets.unused(target))) {
             sys.close(target.fd);
         }
     }

@@ -59,6 +59,7 @@ int Driver::open_queue() {
         queue_.reset();
         return code;
     }
+    max_in_queue_ = queue_->max_in_flight();
     const std::lock_guard lock(facts_mutex_);
     facts_ = queue_->facts();
     {
@@ -286,7 +287,7 @@ int Driver::start_backlog(Publisher &out) {
             continue;
         }
         // Credits: results never outnumber the places for them.
-        if (in_queue_ >= queue_->max_in_flight() || !put(op, index)) {
+        if (in_queue_ >= max_in_queue_ || !put(op, index)) {
             break;
         }
         ++backlog_at_;
@@ -299,8 +300,15 @@ void Driver::requeue(std::uint32_t index) { backlog_.push_back(index); }
 bool Driver::on_result(std::uint32_t index, std::int32_t result, Publisher &out) {
     --in_queue_;
     Op &op = engine_.ops[index];
-    const std::uint64_t word = op.word.load(memory_order_relaxed);
-    const bool cancelled = (word & op_word::kCancel) != 0;
+    const bool transfer = op.opcode >= FSYS_OP_READ && op.opcode <= FSYS_OP_WRITEV;
+    if (result >= 0 && (!transfer || op.done + static_cast<std::uint32_t>(result) == op.length)) {
+        // All of it, as nearly always. (What has nothing to transfer never gets here.)
+        const std::uint64_t done = transfer ? op.length : 0;
+        engine_.complete(op, OpState::kInflight, {static_cast<std::int64_t>(done), done, 0},
+                         FSYS_LANE_RING, out);
+        return true;
+    }
+    const bool cancelled = (op.word.load(memory_order_relaxed) & op_word::kCancel) != 0;
     const bool again = result == -EAGAIN && op.file() != nullptr && !op.file()->stream;
     if (!engine_.config.caller_driven && op.file() != nullptr && !op.file()->stream &&
         ((result == -ECANCELED && !cancelled) || (again && op.retries >= 8))) {
@@ -313,7 +321,7 @@ bool Driver::on_result(std::uint32_t index, std::int32_t result, Publisher &out)
     }
     Outcome outcome;
     outcome.done = op.done;
-    if (op.opcode >= FSYS_OP_READ && op.opcode <= FSYS_OP_WRITEV) {
+    if (transfer) {
         if (!engine_.progress(*op.file(), op.opcode, op.flags, op.length, result, op.retries,
                               outcome)) {
             if (result > 0) {
@@ -364,7 +372,7 @@ int Driver::turn(std::int64_t wait_ns) {
     }
     // A backlog that only credits hold up waits for results; one that a full queue holds up goes on
     // right after this turn has emptied it.
-    const bool full = backlog_at_ < backlog_.size() && in_queue_ < queue_->max_in_flight();
+    const bool full = backlog_at_ < backlog_.size() && in_queue_ < max_in_queue_;
     // What ended without the queue may be what the caller of this turn waits for.
     std::int64_t wait = full || ended != 0 ? 0 : wait_ns;
     const bool parked = wait != 0 && engine_.bell.park([this] { return idle(); });
@@ -393,7 +401,7 @@ int Driver::turn(std::int64_t wait_ns) {
         const bool nothing = engine_.bell.park([this] { return idle(); });
         // The rest of a short transfer waits here for its next turn, and the queue may have more
         // results than fit: nothing else announces either.
-        const bool more = (backlog_at_ < backlog_.size() && in_queue_ < queue_->max_in_flight()) ||
+        const bool more = (backlog_at_ < backlog_.size() && in_queue_ < max_in_queue_) ||
                           count == static_cast<int>(kResults);
         if ((!nothing || more) && has_event_fd()) {
             queue_->wake();

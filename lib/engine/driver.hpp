@@ -104,6 +104,7 @@ private:
     std::vector<AsyncResult> results_;
     std::vector<int> free_places_;
     std::uint32_t in_queue_ = 0;
+    std::uint32_t max_in_queue_ = 0;
     AsyncCounters seen_{};
 
     std::mutex control_mutex_;

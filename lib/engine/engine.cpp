@@ -47,7 +47,7 @@ Engine::Engine(const EngineConfig &c)
     : config(c),
       sys(c.syscalls != nullptr ? *c.syscalls : real_syscalls()),
       ops(c.max_ops, c.seed),
-      targets(c.max_files, c.seed & 0x3fffffff),
+      targets(c.max_files, c.seed & 0x3fffffff, c.callers),
       completions(ops, stats),
       pool(*this, c.pool_threads),
       poller(*this),
@@ -63,12 +63,6 @@ Engine::~Engine() {
     }
     ::munmap(const_cast<std::uint32_t *>(alive_page_),
              static_cast<std::size_t>(::sysconf(_SC_PAGESIZE)));
-}
-
-fsys_op Engine::token(const Op &op, std::uint64_t word) const {
-    const auto index = static_cast<std::uint64_t>(&op - &const_cast<OpTable &>(ops)[0]);
-    return (word & op_word::kGenerationMask) |
-           std::uint64_t{config.handle_index} << kIndexBits | index;
 }
 
 Op *Engine::find(fsys_op issued, std::uint64_t &generation) {

@@ -26,6 +26,7 @@
 #include "engine/op_table.hpp"
 #include "engine/pool.hpp"
 #include "engine/poller.hpp"
+#include "engine/presence.hpp"
 #include "engine/sharded.hpp"
 #include "engine/stats.hpp"
 #include "engine/target.hpp"
@@ -50,6 +51,7 @@ struct EngineConfig {
     std::uint32_t handle_index = 0;
     std::uint64_t seed = 0;  // of the generations
     UringVerdict verdict;    // why uring is what it is
+    const Presence<kShards> *callers = nullptr;  // who is inside the handle, and pins files
     // Test seams.
     Syscalls *syscalls = nullptr;
     std::function<std::unique_ptr<AsyncQueue>()> make_queue;
@@ -73,19 +75,60 @@ struct Request {
     std::uint64_t user_data = 0;
 };
 
-// Fills a slot that was just allocated. Throws std::bad_alloc, and then the slot is still free.
-void fill(Op &op, const Request &request, bool queue_bound, std::int64_t started_ns);
+// A caller's array, with the targets of its files, and flags that all have besides their own.
+struct Requests {
+    const fsys_request *list;
+    Target *const *targets;
+    std::uint32_t flags;
+
+    Request operator[](std::uint32_t i) const {
+        const fsys_request &r = list[i];
+        const bool whole = r.opcode == FSYS_OP_SYNC && (r.flags & FSYS_SYNC_RANGE) == 0;
+        return Request{r.opcode, r.flags | flags,        targets[i],  r.buffer,
+                       whole ? 0 : r.length, whole ? 0 : r.offset, r.user_data};
+    }
+};
+
+// What an op of any kind may have.
+inline constexpr std::uint32_t kCommonFlags = FSYS_WAIT_SOON | FSYS_NONBLOCK | FSYS_LINK;
+
+void fill_iovecs(Op &op, const void *iovecs, std::uint64_t count);
+// Fills a slot that was just allocated. Throws std::bad_alloc, and then the slot is still free. What a
+// field of a free slot always is, is not stored again: `iov` is nullptr.
+inline void fill(Op &op, const Request &r, bool queue_bound, std::int64_t started_ns) {
+    op.length = r.length;
+    if (r.opcode == FSYS_OP_READV || r.opcode == FSYS_OP_WRITEV) [[unlikely]] {
+        fill_iovecs(op, r.buffer, r.length);
+    }
+    op.flags = r.flags;
+    op.opcode = static_cast<std::uint8_t>(r.opcode);
+    op.queue_bound = queue_bound;
+    op.target.store(r.target, std::memory_order_relaxed);
+    op.buffer = r.buffer;
+    op.offset = r.offset;
+    op.done = 0;
+    op.user_data.store(r.user_data, std::memory_order_relaxed);
+    op.started_ns = started_ns;
+    op.link = kNil;
+    op.retries = 0;
+}
 
 // Wakes owed to waiters, paid after a whole batch is published: a woken waiter then finds all of its
 // ops done. Completions without a token are chained and pushed once.
 class Publisher {
 public:
-    explicit Publisher(Engine &engine) : engine_(engine) {}
+    explicit Publisher(Engine &engine);
     Publisher(const Publisher &) = delete;
     Publisher &operator=(const Publisher &) = delete;
     ~Publisher() { flush(); }
 
-    void to_queue(std::uint32_t op);
+    void to_queue(std::uint32_t op, Op &slot) {
+        slot.cq_next = newest_;
+        newest_ = op;
+        if (oldest_ == kNil) {
+            oldest_ = op;
+        }
+    }
     void wake(const void *futex);
     // A user of the file less. Runs of the same file cost one atomic.
     void leave(Target *target) {
@@ -96,12 +139,15 @@ public:
         ++left_count_;
     }
     void flush();
+    const Stats::Tally &tally() const { return tally_; }
 
 private:
     void leave_now();
 
     static constexpr unsigned kMost = 64;
     Engine &engine_;
+    const unsigned shard_ = current_shard();
+    const Stats::Tally tally_;
     Target *left_ = nullptr;
     std::int64_t left_count_ = 0;
     std::uint32_t newest_ = kNil;
@@ -138,7 +184,10 @@ public:
     // -- engine.cpp: tokens, poison, facts
     // generation | handle index | slot
     static constexpr unsigned kIndexBits = 16;
-    fsys_op token(const Op &op, std::uint64_t word) const;
+    fsys_op token(std::uint32_t index, std::uint64_t word) const {
+        return (word & op_word::kGenerationMask) |
+               std::uint64_t{config.handle_index} << kIndexBits | index;
+    }
     static std::uint32_t slot_of(fsys_op token) {
         return static_cast<std::uint32_t>(token & ((1u << kIndexBits) - 1));
     }
@@ -168,9 +217,15 @@ public:
     }
 
     // -- submit.cpp
-    int check(const Request &request) const;
+    int check(const Request &r) const {
+        if (r.opcode <= FSYS_OP_WRITE && (r.flags & ~kCommonFlags) == 0 &&
+            (r.opcode == FSYS_OP_NOP || is_plain_transfer(r))) {
+            return poisoned();
+        }
+        return check_all(r);
+    }
     int submit_one(const Request &request, fsys_op *ret_op);
-    int submit_many(const Request *requests, std::uint32_t count, fsys_op *ret_ops);
+    int submit_many(const Requests &requests, std::uint32_t count, fsys_op *ret_ops);
     // Makes a QUEUED (unlisted) or HELD op visible to the lane that suits it.
     void publish(std::uint32_t op, std::uint64_t word);
     // Hands a LISTED op to a lane, which takes over that reference.
@@ -184,6 +239,8 @@ public:
                     iovec *iov, std::uint32_t iov_count, std::uint64_t length, std::uint64_t offset,
                     std::uint64_t already);
     Outcome execute(Op &op);
+    // Nothing but the arguments decides what a transfer does: no test in between, no poison.
+    bool is_plain() const { return real_calls_ && poisoned() == 0; }
     // One whole transfer, the common case in the caller's frame; whatever else comes of it goes on
     // in execute_from().
     [[gnu::always_inline]] Outcome transfer(Target &target, std::uint32_t opcode,
@@ -224,9 +281,29 @@ public:
     // what is linked behind it.
     void complete(Op &op, OpState from, const Outcome &outcome, unsigned lane, Publisher &out,
                   OpState to = OpState::kDone);
-    void release_user(Target &target, unsigned shard, std::int64_t count = 1);
+    // Adds a user if this generation is open. The add comes first: see presence.hpp.
+    bool acquire_user(Target &target, std::uint64_t generation, unsigned shard) {
+        target.users.add(shard, 1);
+        if (target.alive(generation)) {
+            return true;
+        }
+        release_user(target, shard);
+        return false;
+    }
+    void release_user(Target &target, unsigned shard, std::int64_t count = 1) {
+        if (targets.release(target, shard, count)) {
+            finish_file_close(target);
+        }
+    }
+    // A pin has gone from a door that is not as it was.
+    void pin_left(std::uint32_t index) {
+        Target *target = targets.at(index);
+        if (target != nullptr && targets.user_left(*target)) {
+            finish_file_close(*target);
+        }
+    }
     // The part of completing that only looks at the op: result, counters, what its memory saw.
-    void record(Op &op, const Outcome &outcome, unsigned lane, unsigned shard);
+    void record(Op &op, const Outcome &outcome, unsigned lane, const Stats::Tally &tally);
 
     // -- waiting.cpp
     int wait(fsys_op token, std::int64_t timeout_ns, fsys_result *result);
@@ -296,6 +373,17 @@ public:
     std::atomic<std::size_t> arena_size{0};
 
 private:
+    static bool is_plain_transfer(const Request &r) {
+        const Target &target = *r.target;
+        return (r.opcode == FSYS_OP_READ ? target.readable : target.writable) && !target.direct &&
+               r.buffer != nullptr && (r.length | r.offset) <= INT64_MAX / 2;
+    }
+    // By value: a request whose address nothing takes stays in registers.
+    int check_all(Request request) const;
+    class Slots;
+    int examine(const Request &request, unsigned &lane);
+    int submit_run(const Requests &requests, std::uint32_t &from, std::uint32_t count,
+                   fsys_op *ret_ops, Slots &slots);
     int begin_gather();
     void end_gather();
     bool left_to_waiter(fsys_op issued, unsigned shard);
@@ -321,5 +409,8 @@ private:
     const bool real_calls_;  // no test stands between: `sys` may be passed by
     const pthread_t creator_;
 };
+
+inline Publisher::Publisher(Engine &engine)
+    : engine_(engine), tally_(engine.stats.tally(shard_)) {}
 
 }  // namespace libfsys

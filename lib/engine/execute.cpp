@@ -11,8 +11,7 @@
 
 #include "engine/engine.hpp"
 #include "engine/iovecs.hpp"
-#include "engine/sanitizer.hpp"
-#include "engine/trace.hpp"
+#include "engine/record.hpp"
 
 namespace libfsys {
 namespace {
@@ -21,17 +20,6 @@ bool is_vectored(std::uint32_t opcode) {
     return opcode == FSYS_OP_READV || opcode == FSYS_OP_WRITEV;
 }
 bool is_read(std::uint32_t opcode) { return opcode == FSYS_OP_READ || opcode == FSYS_OP_READV; }
-
-// What the kernel did to the op's memory, for the sanitizers.
-void declare_access([[maybe_unused]] const Op &op) {
-#ifdef FSYS_SANITIZED
-    if (op.opcode == FSYS_OP_READ) {
-        kernel_wrote(op.buffer, op.done);
-    } else if (op.opcode == FSYS_OP_WRITE) {
-        kernel_read(op.buffer, op.done);
-    }
-#endif
-}
 
 }  // namespace
 
@@ -193,41 +181,19 @@ Outcome Engine::execute(Op &op) {
                    op.done);
 }
 
-void Engine::release_user(Target &target, unsigned shard, std::int64_t count) {
-    if (TargetTable::release(target, shard, count)) {
-        finish_file_close(target);
-    }
-}
-
-void Engine::record(Op &op, const Outcome &outcome, unsigned lane, unsigned shard) {
-    op.result = outcome.result;
-    op.done = outcome.done;
-    op.step = outcome.step;
-    op.lane = static_cast<std::uint8_t>(lane);
-    declare_access(op);
-    stats.op(shard, lane, op.opcode, outcome.result, outcome.done);
-    if (op.started_ns != 0) {
-        stats.latency(shard, lane, static_cast<std::uint64_t>(now_ns() - op.started_ns));
-    }
-    FSYS_PROBE3(complete, ops.index(op), lane, outcome.result);
-    drop_iovecs(op);
-}
-
 void Engine::complete(Op &op, OpState from, const Outcome &outcome, unsigned lane, Publisher &out,
                       OpState to) {
-    const unsigned shard = current_shard();
     Op *current = &op;
     Outcome now = outcome;
     // A chain behind a failure is completed here in a loop, not by recursion: it may be as long as
     // the table.
     for (;;) {
-        record(*current, now, lane, shard);
+        record(*current, now, lane, out.tally());
         // Everything that is needed of the op, before it is published: from then on it is its
         // taker's.
         const std::uint32_t link = current->link;
         const std::uint64_t link_generation = current->link_generation;
         const bool ok = now.result >= 0;
-        const std::uint32_t index = ops.index(*current);
         const bool queue_bound = current->queue_bound;
         if (current->file() != nullptr) {
             out.leave(current->file());
@@ -243,7 +209,7 @@ void Engine::complete(Op &op, OpState from, const Outcome &outcome, unsigned lan
             } else {
                 op_word::finish(current->word, from, to);
             }
-            out.to_queue(index);
+            out.to_queue(ops.index(*current), *current);
         } else {
             const std::uint64_t before = op_word::finish(current->word, from, to);
             if ((before & op_word::kWaiter) != 0) {
@@ -282,14 +248,6 @@ void Engine::complete(Op &op, OpState from, const Outcome &outcome, unsigned lan
     }
 }
 
-void Publisher::to_queue(std::uint32_t op) {
-    engine_.ops[op].cq_next = newest_;
-    newest_ = op;
-    if (oldest_ == kNil) {
-        oldest_ = op;
-    }
-}
-
 void Publisher::wake(const void *futex) {
     for (unsigned i = 0; i < count_; ++i) {
         if (futexes_[i] == futex) {
@@ -304,7 +262,7 @@ void Publisher::wake(const void *futex) {
 
 void Publisher::leave_now() {
     if (left_ != nullptr) {
-        engine_.release_user(*left_, current_shard(), left_count_);
+        engine_.release_user(*left_, shard_, left_count_);
         left_ = nullptr;
         left_count_ = 0;
     }
@@ -322,7 +280,7 @@ void Publisher::flush() {
         futex_wake(futexes_[i]);
     }
     if (count_ != 0) {
-        engine_.stats.add(Count::kFutexWakes, count_);
+        tally_.add(Count::kFutexWakes, count_);
         count_ = 0;
     }
 }

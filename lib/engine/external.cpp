@@ -20,10 +20,10 @@ int Engine::begin_external(std::uint32_t opcode, std::uint32_t flags, std::uint6
     }
     Op &op = ops[index];
     fill(op, Request{.opcode = opcode, .flags = flags, .user_data = user_data}, queue_bound,
-         stats.sample(current_shard()) ? now_ns() : 0);
+         stats.tally(current_shard()).sample() ? now_ns() : 0);
     const std::uint64_t free_word = op.word.load(memory_order_relaxed);
     ret_index = index;
-    ret_op = token(op, free_word);
+    ret_op = token(index, free_word);
     op.word.store(op_word::with_state(free_word, OpState::kClaimed) | op_word::kExternal |
                       (queue_bound ? op_word::kQueueBound : 0),
                   memory_order_release);

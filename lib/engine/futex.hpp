@@ -30,6 +30,9 @@ public:
         if (timeout_ns < 0) {
             return never();
         }
+        if (timeout_ns == 0) {
+            return Deadline{0};  // who only looks need not read the clock
+        }
         const std::int64_t now = now_ns();
         return Deadline{timeout_ns > INT64_MAX - now ? INT64_MAX : now + timeout_ns};
     }
@@ -38,8 +41,8 @@ public:
     std::int64_t at() const { return at_; }
     // Time left, -1 for never: the form that AsyncQueue::turn takes.
     std::int64_t left_ns() const {
-        if (endless()) {
-            return -1;
+        if (endless() || at_ == 0) {
+            return endless() ? -1 : 0;
         }
         const std::int64_t left = at_ - now_ns();
         return left > 0 ? left : 0;

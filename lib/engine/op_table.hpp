@@ -59,10 +59,12 @@ struct alignas(kCacheLine) Op {
 static_assert(sizeof(Op) == 192);
 
 inline void drop_iovecs(Op &op) {
-    if (op.iov != op.inline_iov) {
-        delete[] op.iov;
+    if (op.iov != nullptr) {
+        if (op.iov != op.inline_iov) {
+            delete[] op.iov;
+        }
+        op.iov = nullptr;
     }
-    op.iov = nullptr;
 }
 
 // A vectored op's iovecs move past `n` transferred bytes.

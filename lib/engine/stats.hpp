@@ -53,53 +53,6 @@ static_assert(latency_bound(latency_bucket(1000)) <= 1000);
 static_assert(latency_bound(latency_bucket(1000) + 1) > 1000);
 
 class Stats {
-public:
-    void add(Count what, std::uint64_t n = 1) { add(current_shard(), what, n); }
-    void add(unsigned shard, Count what, std::uint64_t n = 1) {
-        const Tally tally(shards_[shard]);
-        tally.add(&Cells::counts, static_cast<unsigned>(what), n);
-    }
-    // An op has ended: its kind and the bytes it moved.
-    void op(unsigned shard, unsigned lane, unsigned opcode, std::int64_t result,
-            std::uint64_t bytes) {
-        const Tally tally(shards_[shard]);
-        tally.add(&Cells::ops, lane * 8 + opcode, 1);
-        if (result < 0) {
-            tally.add(&Cells::counts, static_cast<unsigned>(Count::kFailed), 1);
-        }
-        if (bytes != 0) {
-            const bool read = opcode == FSYS_OP_READ || opcode == FSYS_OP_READV;
-            tally.add(&Cells::counts,
-                      static_cast<unsigned>(read ? Count::kBytesRead : Count::kBytesWritten), bytes);
-        }
-    }
-    void latency(unsigned shard, unsigned lane, std::uint64_t ns) {
-        if (lane != FSYS_LANE_NONE) {
-            const Tally tally(shards_[shard]);
-            tally.add(&Cells::latency, (lane - 1) * FSYS_STATS_BUCKETS + latency_bucket(ns), 1);
-        }
-    }
-    // Every 64th op of a shard is timed: two clock readings cost more than the op's bookkeeping.
-    bool sample(unsigned shard) {
-        // Not an RMW: threads that share the shard may lose a step, which only shifts the sample.
-        std::atomic<std::uint32_t> &tick = shards_[shard].tick;
-        const std::uint32_t now = tick.load(std::memory_order_relaxed) + 1;
-        tick.store(now, std::memory_order_relaxed);
-        return (now & 63) == 0;
-    }
-    std::uint64_t total(Count what) const {
-        const auto i = static_cast<unsigned>(what);
-        std::uint64_t sum = 0;
-        for (const Shard &shard : shards_) {
-            sum += shard.owned.counts[i].load(std::memory_order_relaxed) +
-                   shard.shared.counts[i].load(std::memory_order_relaxed);
-        }
-        return sum;
-    }
-    // Fills everything but struct_size and in_flight.
-    void collect(fsys_counters &out) const;
-
-private:
     using Counter = std::atomic<std::uint64_t>;
     struct Cells {
         std::array<Counter, 4 * 8> ops{};
@@ -115,8 +68,41 @@ private:
         Cells owned;
         Cells shared;
     };
+
+public:
+    // Counting in one shard, for who has several things to count: its owner is found out once. On the
+    // stack of one thread.
     class Tally {
     public:
+        void add(Count what, std::uint64_t n = 1) const {
+            add(&Cells::counts, static_cast<unsigned>(what), n);
+        }
+        // An op has ended: its kind and the bytes it moved.
+        void op(unsigned lane, unsigned opcode, std::int64_t result, std::uint64_t bytes) const {
+            add(&Cells::ops, lane * 8 + opcode, 1);
+            if (result < 0) {
+                add(Count::kFailed);
+            }
+            if (bytes != 0) {
+                const bool read = opcode == FSYS_OP_READ || opcode == FSYS_OP_READV;
+                add(read ? Count::kBytesRead : Count::kBytesWritten, bytes);
+            }
+        }
+        void latency(unsigned lane, std::uint64_t ns) const {
+            if (lane != FSYS_LANE_NONE) {
+                add(&Cells::latency, (lane - 1) * FSYS_STATS_BUCKETS + latency_bucket(ns), 1);
+            }
+        }
+        // Every 64th op of a shard is timed: two clock readings cost more than the op's bookkeeping.
+        bool sample() const {
+            // Not an RMW: threads that share the shard may lose a step, which only shifts the sample.
+            const std::uint32_t now = shard_.tick.load(std::memory_order_relaxed) + 1;
+            shard_.tick.store(now, std::memory_order_relaxed);
+            return (now & 63) == 0;
+        }
+
+    private:
+        friend Stats;
         explicit Tally(Shard &shard) : shard_(shard) {
             const std::uint64_t self = current_thread();
             std::uint64_t owner = shard.owner.load(std::memory_order_relaxed);
@@ -134,10 +120,25 @@ private:
             }
         }
 
-    private:
         Shard &shard_;
         bool owned_;
     };
+
+    Tally tally(unsigned shard) { return Tally(shards_[shard]); }
+    void add(Count what, std::uint64_t n = 1) { tally(current_shard()).add(what, n); }
+    std::uint64_t total(Count what) const {
+        const auto i = static_cast<unsigned>(what);
+        std::uint64_t sum = 0;
+        for (const Shard &shard : shards_) {
+            sum += shard.owned.counts[i].load(std::memory_order_relaxed) +
+                   shard.shared.counts[i].load(std::memory_order_relaxed);
+        }
+        return sum;
+    }
+    // Fills everything but struct_size and in_flight.
+    void collect(fsys_counters &out) const;
+
+private:
     ZeroPages<Shard> shards_{kShards};
 };
 

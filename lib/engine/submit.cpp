@@ -7,13 +7,12 @@
 #include <cerrno>
 #include <climits>
 
-#include "engine/engine.hpp"
-#include "engine/trace.hpp"
+#include "engine/record.hpp"
 
 namespace libfsys {
 namespace {
 
-constexpr std::uint32_t kCommon = FSYS_WAIT_SOON | FSYS_NONBLOCK | FSYS_LINK;
+constexpr std::uint32_t kCommon = kCommonFlags;
 constexpr std::uint32_t kKnown = kCommon | FSYS_DURABLE | FSYS_PARTIAL | FSYS_EXACT | FSYS_ATOMIC |
                                  FSYS_SYNC_DATA | FSYS_SYNC_RANGE | FSYS_KEEP_SIZE;
 constexpr std::uint32_t kAllowed[] = {
@@ -62,7 +61,7 @@ bool can_be_atomic(const Target &target, std::uint64_t bytes, std::uint64_t offs
 
 }  // namespace
 
-int Engine::check(const Request &r) const {
+int Engine::check_all(const Request r) const {
     if (r.opcode > FSYS_OP_ALLOCATE || (r.flags & ~kKnown) != 0) {
         return FSYS_E_BAD_FLAG;
     }
@@ -236,30 +235,14 @@ void Engine::publish(std::uint32_t index, std::uint64_t word) {
     }
 }
 
-void fill(Op &op, const Request &r, bool queue_bound, std::int64_t started_ns) {
-    op.iov = nullptr;
-    op.iov_count = 0;
-    op.length = r.length;
-    if (r.opcode == FSYS_OP_READV || r.opcode == FSYS_OP_WRITEV) {
-        const auto *iov = static_cast<const iovec *>(r.buffer);
-        const auto count = static_cast<std::uint32_t>(r.length);
-        op.iov = count <= kInlineIovecs ? op.inline_iov : new iovec[count];
-        std::copy(iov, iov + count, op.iov);
-        op.iov_count = static_cast<std::uint16_t>(count);
-        total_of(iov, count, op.length);
-    }
+void fill_iovecs(Op &op, const void *iovecs, std::uint64_t length) {
+    const auto *iov = static_cast<const iovec *>(iovecs);
+    const auto count = static_cast<std::uint32_t>(length);
+    op.iov = count <= kInlineIovecs ? op.inline_iov : new iovec[count];
+    std::copy(iov, iov + count, op.iov);
+    op.iov_count = static_cast<std::uint16_t>(count);
     op.iov_at = 0;
-    op.flags = r.flags;
-    op.opcode = static_cast<std::uint8_t>(r.opcode);
-    op.queue_bound = queue_bound;
-    op.target.store(r.target, std::memory_order_relaxed);
-    op.buffer = r.buffer;
-    op.offset = r.offset;
-    op.done = 0;
-    op.user_data.store(r.user_data, std::memory_order_relaxed);
-    op.started_ns = started_ns;
-    op.link = kNil;
-    op.retries = 0;
+    total_of(iov, count, op.length);
 }
 
 namespace {
@@ -290,16 +273,17 @@ int Engine::submit_one(const Request &r, fsys_op *ret_op) {
         return code;
     }
     const unsigned shard = current_shard();
+    const Stats::Tally tally = stats.tally(shard);
     Op &op = ops[index];
     const std::uint64_t free_word = op.word.load(memory_order_relaxed);
     try {
-        fill(op, r, ret_op == nullptr, stats.sample(shard) ? now_ns() : 0);
+        fill(op, r, ret_op == nullptr, tally.sample() ? now_ns() : 0);
     } catch (...) {
         ops.free(index);
         throw;
     }
     FSYS_PROBE3(submit, index, r.opcode, r.length);
-    const fsys_op issued = token(op, free_word);
+    const fsys_op issued = token(index, free_word);
     if (ret_op != nullptr) {
         *ret_op = issued;
     }
@@ -319,12 +303,12 @@ int Engine::submit_one(const Request &r, fsys_op *ret_op) {
         } while (n > 0 && done < r.length && (r.flags & FSYS_PARTIAL) == 0);
         if (n >= 0) {
             target.nowait.hit();
-            stats.add(shard, Count::kNowaitHits);
+            tally.add(Count::kNowaitHits);
             const bool short_read = done < r.length && (r.flags & FSYS_EXACT) != 0;
             const Outcome outcome{short_read ? FSYS_E_SHORT : static_cast<std::int64_t>(done), done,
                                   static_cast<std::uint8_t>(short_read ? FSYS_STEP_TRANSFER : 0)};
             // Nobody knows the op yet: its completion is a plain store.
-            record(op, outcome, FSYS_LANE_INLINE, shard);
+            record(op, outcome, FSYS_LANE_INLINE, tally);
             release_user(target, shard);
             op.word.store(op_word::with_state(free_word, OpState::kDone) |
                               (ret_op == nullptr ? op_word::kQueueBound : 0),
@@ -339,7 +323,7 @@ int Engine::submit_one(const Request &r, fsys_op *ret_op) {
         } else if (n == -EAGAIN) {
             target.nowait.miss();
         }
-        stats.add(shard, Count::kNowaitMisses);
+        tally.add(Count::kNowaitMisses);
         op.done = done;
     }
 
@@ -410,160 +394,223 @@ void Engine::end_gather() {
     futex_wake(&gathering_, 1);
 }
 
-int Engine::submit_many(const Request *requests, std::uint32_t count, fsys_op *ret_ops) {
-    // Which are acceptable: linked runs stand or fall together.
-    std::uint32_t good = 0;
-    int refusal = 0;
-    bool needs_driver = false;
-    for (std::uint32_t i = 0; i < count; ++i) {
-        refusal = check(requests[i]);
-        if (refusal == 0 && (requests[i].flags & FSYS_LINK) != 0 && i + 1 == count) {
-            refusal = -EINVAL;
+// The slots of one array of requests, and its part of the submission list. On its submitter's stack.
+class Engine::Slots {
+public:
+    explicit Slots(Engine &engine) : engine_(engine) {}
+    Slots(const Slots &) = delete;
+    Slots &operator=(const Slots &) = delete;
+    ~Slots() { engine_.ops.free(spare_, spares_); }
+
+    // A free slot, or kNil. They are taken by the chunk: `wanted` are still to come.
+    std::uint32_t take(std::uint32_t wanted) {
+        if (spares_ == 0) {
+            spares_ = engine_.ops.allocate(spare_, std::min(kSlotChunk, wanted));
         }
+        return spares_ != 0 ? spare_[--spares_] : kNil;
+    }
+    // Hands a LISTED op to its lane; to the driver with others of the array, by push().
+    void enlist(Op &op, std::uint32_t index, unsigned lane) {
+        if (lane == FSYS_LANE_RING && !engine_.driver.unavailable()) {
+            op.next.store(newest_, memory_order_relaxed);
+            newest_ = index;
+            oldest_ = oldest_ == kNil ? index : oldest_;
+        } else {
+            engine_.enlist(index, lane);
+        }
+    }
+    void push() {
+        if (newest_ != kNil) {
+            engine_.list.push(newest_, oldest_, [this](std::uint32_t i) -> auto & {
+                return engine_.ops.link(i);
+            });
+            engine_.ring_bell();
+            newest_ = oldest_ = kNil;
+        }
+    }
+
+private:
+    Engine &engine_;
+    std::uint32_t newest_ = kNil;
+    std::uint32_t oldest_ = kNil;
+    std::uint32_t spares_ = 0;
+    std::uint32_t spare_[kSlotChunk];
+};
+
+// The lane of a request, and whether it is acceptable.
+inline int Engine::examine(const Request &r, unsigned &lane) {
+    int code = check(r);
+    if (code != 0) {
+        return code;
+    }
+    lane = route(r.target, r.opcode);
+    if (lane == FSYS_LANE_RING && !driver.running()) {
+        code = driver.start();
+        lane = route(r.target, r.opcode);  // it may have turned out that there is no ring
+    }
+    return code;
+}
+
+// Each op, and each linked run, stands or falls by itself.
+int Engine::submit_many(const Requests &requests, std::uint32_t count, fsys_op *ret_ops) {
+    const Stats::Tally tally = stats.tally(current_shard());
+    const std::uint64_t bound = ret_ops == nullptr ? op_word::kQueueBound : 0;
+    // A batch that was rung for is executed as a batch: no waiter claims out of it.
+    const bool alone = count == 1 && ret_ops != nullptr;
+    const bool hints = ret_ops != nullptr && !config.caller_driven;
+    Slots slots(*this);
+    std::uint32_t accepted = 0;
+    int refusal = 0;
+    while (accepted < count) {
+        const Request r = requests[accepted];
+        if ((r.flags & FSYS_LINK) != 0) [[unlikely]] {
+            refusal = submit_run(requests, accepted, count, ret_ops, slots);
+            if (refusal != 0) {
+                break;
+            }
+            continue;
+        }
+        unsigned lane = 0;
+        refusal = examine(r, lane);
         if (refusal != 0) {
             break;
         }
-        needs_driver |= route(requests[i].target, requests[i].opcode) == FSYS_LANE_RING;
-        if ((requests[i].flags & FSYS_LINK) == 0) {
-            good = i + 1;
-        }
-    }
-    if (good != 0 && needs_driver) {
-        refusal = driver.start();
-        good = refusal == 0 ? good : 0;
-    }
-    const unsigned shard = current_shard();
-    const std::uint64_t bound = ret_ops == nullptr ? op_word::kQueueBound : 0;
-    std::uint32_t accepted = 0;
-    std::uint32_t newest = kNil;  // chain for the submission list
-    std::uint32_t oldest = kNil;
-    const auto link = [this](std::uint32_t i) -> auto & { return ops.link(i); };
-    const auto push_chain = [&] {
-        if (newest != kNil) {
-            list.push(newest, oldest, link);
-            ring_bell();
-            newest = oldest = kNil;
-        }
-    };
-    // Slots are taken by the chunk; what is left over goes back at the end.
-    std::uint32_t spare[kSlotChunk];
-    std::uint32_t spares = 0;
-    while (accepted < good) {
-        // The run of linked requests that starts here.
-        std::uint32_t end = accepted;
-        while ((requests[end].flags & FSYS_LINK) != 0) {
-            ++end;
-        }
-        ++end;
-        std::uint32_t first = kNil;
-        std::uint32_t previous = kNil;
-        bool gathering = false;
-        int code = end - accepted > config.max_ops ? -EAGAIN : 0;
-        // Nothing of the run is visible yet. Its slots are chained through `link`.
-        const auto undo = [&] {
-            while (first != kNil) {
-                const std::uint32_t next = ops[first].link;
-                Op &undone = ops[first];
-                drop_iovecs(undone);
-                undone.word.store(op_word::same_generation(undone.word.load(memory_order_relaxed),
-                                                           OpState::kFree),
-                                  memory_order_relaxed);
-                ops.free(first);
-                first = next;
-            }
-            previous = kNil;
-        };
-        std::uint32_t i = accepted;
-        for (; i < end && code == 0; ++i) {
-            const Request &r = requests[i];
-            if (spares == 0) {
-                spares = ops.allocate(spare, std::min(kSlotChunk, good - i));
-            }
-            std::uint32_t index = spares != 0 ? spare[--spares] : kNil;
-            if (index == kNil) {
-                push_chain();  // what was accepted must run, or no slot will ever become free
-                if (i != accepted && !gathering && (r.flags & FSYS_NONBLOCK) == 0) {
-                    undo();
-                    code = begin_gather();
-                    gathering = code == 0;
-                    i = accepted - 1;
-                    continue;
-                }
-                // Slots that hold tokens of this very call are freed by nobody else.
-                const bool own = ret_ops != nullptr && accepted != 0;
-                index = allocate(own ? r.flags | FSYS_NONBLOCK : r.flags, code);
-            }
+        std::uint32_t index = slots.take(count - accepted);
+        if (index == kNil) [[unlikely]] {
+            slots.push();  // what was accepted must run, or no slot will ever become free
+            // Slots that hold tokens of this very call are freed by nobody else.
+            const bool own = ret_ops != nullptr && accepted != 0;
+            index = allocate(own ? r.flags | FSYS_NONBLOCK : r.flags, refusal);
             if (index == kNil) {
                 break;
             }
-            Op &op = ops[index];
-            try {
-                fill(op, r, ret_ops == nullptr, stats.sample(shard) ? now_ns() : 0);
-            } catch (const std::bad_alloc &) {
-                ops.free(index);
-                code = -ENOMEM;
-                break;
-            }
-            FSYS_PROBE3(submit, index, r.opcode, r.length);
-            const std::uint64_t word = op.word.load(memory_order_relaxed) | bound |
-                                       lane_bits(r.target, route(r.target, r.opcode));
-            op.word.store(word, memory_order_relaxed);
-            if (ret_ops != nullptr) {
-                ret_ops[i] = token(op, word);
-            }
-            if (first == kNil) {
-                first = index;
-            } else {
-                ops[previous].link = index;
-                ops[previous].link_generation = op_word::generation(word);
-            }
-            previous = index;
         }
-        if (gathering) {
-            end_gather();
-        }
-        if (code != 0) {
-            undo();
-            refusal = code;
+        Op &op = ops[index];
+        try {
+            fill(op, r, ret_ops == nullptr, tally.sample() ? now_ns() : 0);
+        } catch (const std::bad_alloc &) {
+            ops.free(index);
+            refusal = -ENOMEM;
             break;
         }
-        // Held ones first: the head may complete, and release them, as soon as it is visible.
-        for (std::uint32_t at = ops[first].link; at != kNil; at = ops[at].link) {
-            ops[at].word.store(op_word::with_state(ops[at].word.load(memory_order_relaxed),
-                                                   OpState::kHeld),
-                               memory_order_release);
+        FSYS_PROBE3(submit, index, r.opcode, r.length);
+        const std::uint64_t free_word = op.word.load(memory_order_relaxed);
+        if (ret_ops != nullptr) {
+            ret_ops[accepted] = token(index, free_word);
         }
-        Op &head = ops[first];
-        const Request &r = requests[accepted];
-        const std::uint64_t word =
-            op_word::with_state(head.word.load(memory_order_relaxed), OpState::kQueued);
-        const bool single = end == accepted + 1;
-        if (single && (r.flags & FSYS_WAIT_SOON) != 0 && ret_ops != nullptr &&
-            !config.caller_driven && is_claimable(r)) {
-            head.word.store(word | op_word::kClaimable, memory_order_release);
+        ++accepted;
+        const std::uint64_t word = op_word::with_state(free_word, OpState::kQueued) | bound |
+                                   lane_bits(r.target, lane);
+        if (hints && (r.flags & FSYS_WAIT_SOON) != 0 && is_claimable(r)) {
+            op.word.store(word | op_word::kClaimable, memory_order_release);
             if (!ticker.note()) {
-                publish(first, word | op_word::kClaimable);
+                publish(index, word | op_word::kClaimable);
             }
-        } else {
-            // A batch that was rung for is executed as a batch: no waiter claims out of it.
-            const std::uint64_t claimable =
-                count == 1 && single && ret_ops != nullptr && is_claimable(r) ? op_word::kClaimable
-                                                                              : 0;
-            const unsigned lane = op_word::lane(word);
-            head.word.store(word | claimable | op_word::kListed, memory_order_release);
-            if (lane == FSYS_LANE_RING && !driver.unavailable()) {
-                link(first).store(newest, memory_order_relaxed);
-                newest = first;
-                oldest = oldest == kNil ? first : oldest;
-            } else {
-                enlist(first, lane);
-            }
+            continue;
         }
-        accepted = end;
+        op.word.store(word | op_word::kListed |
+                          (alone && is_claimable(r) ? op_word::kClaimable : 0),
+                      memory_order_release);
+        slots.enlist(op, index, lane);
     }
-    push_chain();
-    ops.free(spare, spares);
+    slots.push();
     return accepted != 0 ? static_cast<int>(accepted) : refusal;
+}
+
+// The linked run that starts at `from`, all of it or nothing; moves `from` behind it.
+int Engine::submit_run(const Requests &requests, std::uint32_t &from, std::uint32_t count,
+                       fsys_op *ret_ops, Slots &slots) {
+    unsigned lane = 0;
+    std::uint32_t end = from;
+    for (bool more = true; more; ++end) {
+        const Request r = requests[end];
+        more = (r.flags & FSYS_LINK) != 0;
+        const int code = examine(r, lane);
+        if (code != 0 || (more && end + 1 == count)) {
+            return code != 0 ? code : -EINVAL;
+        }
+    }
+    const Stats::Tally tally = stats.tally(current_shard());
+    const std::uint64_t bound = ret_ops == nullptr ? op_word::kQueueBound : 0;
+    std::uint32_t first = kNil;
+    std::uint32_t previous = kNil;
+    bool gathering = false;
+    int code = end - from > config.max_ops ? -EAGAIN : 0;
+    // Nothing of the run is visible yet. Its slots are chained through `link`.
+    const auto undo = [&] {
+        while (first != kNil) {
+            const std::uint32_t next = ops[first].link;
+            Op &undone = ops[first];
+            drop_iovecs(undone);
+            undone.word.store(op_word::same_generation(undone.word.load(memory_order_relaxed),
+                                                       OpState::kFree),
+                              memory_order_relaxed);
+            ops.free(first);
+            first = next;
+        }
+        previous = kNil;
+    };
+    for (std::uint32_t i = from; i < end && code == 0; ++i) {
+        const Request r = requests[i];
+        std::uint32_t index = slots.take(count - i);
+        if (index == kNil) {
+            slots.push();
+            if (i != from && !gathering && (r.flags & FSYS_NONBLOCK) == 0) {
+                undo();
+                code = begin_gather();
+                gathering = code == 0;
+                i = from - 1;
+                continue;
+            }
+            const bool own = ret_ops != nullptr && from != 0;
+            index = allocate(own ? r.flags | FSYS_NONBLOCK : r.flags, code);
+        }
+        if (index == kNil) {
+            break;
+        }
+        Op &op = ops[index];
+        try {
+            fill(op, r, ret_ops == nullptr, tally.sample() ? now_ns() : 0);
+        } catch (const std::bad_alloc &) {
+            ops.free(index);
+            code = -ENOMEM;
+            break;
+        }
+        FSYS_PROBE3(submit, index, r.opcode, r.length);
+        const std::uint64_t word = op.word.load(memory_order_relaxed) | bound |
+                                   lane_bits(r.target, route(r.target, r.opcode));
+        op.word.store(word, memory_order_relaxed);
+        if (ret_ops != nullptr) {
+            ret_ops[i] = token(index, word);
+        }
+        if (first == kNil) {
+            first = index;
+        } else {
+            ops[previous].link = index;
+            ops[previous].link_generation = op_word::generation(word);
+        }
+        previous = index;
+    }
+    if (gathering) {
+        end_gather();
+    }
+    if (code != 0) {
+        undo();
+        return code;
+    }
+    // Held ones first: the head may complete, and release them, as soon as it is visible.
+    for (std::uint32_t at = ops[first].link; at != kNil; at = ops[at].link) {
+        ops[at].word.store(op_word::with_state(ops[at].word.load(memory_order_relaxed),
+                                               OpState::kHeld),
+                           memory_order_release);
+    }
+    Op &head = ops[first];
+    const std::uint64_t word =
+        op_word::with_state(head.word.load(memory_order_relaxed), OpState::kQueued);
+    head.word.store(word | op_word::kListed, memory_order_release);
+    slots.enlist(head, first, op_word::lane(word));
+    from = end;
+    return 0;
 }
 
 }  // namespace libfsys

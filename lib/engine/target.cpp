@@ -4,12 +4,12 @@
 
 #include "engine/target.hpp"
 
-#include "engine/futex.hpp"
-
 namespace libfsys {
 
-TargetTable::TargetTable(std::uint32_t capacity, std::uint64_t generation_seed)
-    : capacity_(capacity), seed_(generation_seed), chunks_((capacity + kChunk - 1) / kChunk) {}
+TargetTable::TargetTable(std::uint32_t capacity, std::uint64_t generation_seed,
+                         const Presence<kShards> *callers)
+    : capacity_(capacity), seed_(generation_seed), callers_(callers), doors_(capacity),
+      chunks_((capacity + kChunk - 1) / kChunk) {}
 
 Target *TargetTable::allocate() {
     const std::lock_guard lock(mutex_);
@@ -47,8 +47,20 @@ std::uint64_t TargetTable::open(Target &target, const TargetFacts &facts) {
     target.nowait.reset();
     const std::uint64_t generation =
         ((target.word.load(std::memory_order_relaxed) >> 2) + 1) & 0x3fffffff;
+    // Before the word: only then can it be closed, and the door with it.
+    doors_[target.index].store(Door(facts, generation).word(), std::memory_order_seq_cst);
     target.word.store(generation << 2 | Target::kOpen, std::memory_order_seq_cst);
     return generation;
+}
+
+bool TargetTable::begin_close(Target &target, std::uint64_t generation) {
+    std::uint64_t word = generation << 2 | Target::kOpen;
+    if (!target.word.compare_exchange_strong(word, generation << 2 | Target::kClosing)) {
+        return false;
+    }
+    doors_[target.index].store(0, std::memory_order_seq_cst);
+    heavy_barrier();
+    return true;
 }
 
 void TargetTable::give_back(Target &target) {
@@ -58,21 +70,14 @@ void TargetTable::give_back(Target &target) {
     free_.push_back(&target);
 }
 
-bool TargetTable::release(Target &target, unsigned shard, std::int64_t count) {
-    target.users.add(shard, -count);
-    std::uint64_t word = target.word.load(std::memory_order_seq_cst);
-    if ((word & Target::kStateMask) == Target::kOpen || (word & Target::kStateMask) == Target::kFree) {
-        return false;
-    }
-    target.left.fetch_add(1, std::memory_order_seq_cst);
-    futex_wake(&target.left);
+bool TargetTable::left_closing(Target &target, std::uint64_t word) {
     if ((word & Target::kStateMask) != Target::kOrphan) {
         return false;
     }
     // The closer has given up waiting: the last user closes. The barrier, so that of two last ones
     // at least one sees the other gone; CLOSING again, so that at most one closes.
     heavy_barrier();
-    return target.users.sum() == 0 &&
+    return unused(target) &&
            target.word.compare_exchange_strong(word, (word & ~std::uint64_t{Target::kStateMask}) |
                                                          Target::kClosing);
 }

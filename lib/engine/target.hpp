@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "engine/presence.hpp"
+#include "engine/zero_pages.hpp"
 
 namespace libfsys {
 
@@ -75,23 +76,50 @@ struct Target : TargetFacts {
     // generation << 2 | state
     enum : std::uint64_t { kFree = 0, kOpen = 1, kClosing = 2, kOrphan = 3, kStateMask = 3 };
     std::atomic<std::uint64_t> word{kFree};
+    NowaitGate nowait;  // in the line of the facts
     Presence<4> users;
-    std::atomic<std::uint32_t> left{0};  // bumped when a user leaves a closing file
     std::atomic<int> place{-1};          // in the ring's file table; set by the driver
     std::atomic<bool> refused{false};    // the table was full or refused it
     std::uint32_t ring_ops = 0;          // driver only: registering pays from some ops on
     std::atomic<int> poison{0};
     std::uint32_t index = 0;
-    NowaitGate nowait;
 
     bool alive(std::uint64_t generation) const {
         return word.load(std::memory_order_seq_cst) == (generation << 2 | kOpen);
     }
 };
+static_assert(sizeof(TargetFacts) + sizeof(std::uint64_t) + sizeof(NowaitGate) == kCacheLine);
+
+// All that a blocking transfer must know of an open file, in one word: with thousands of files open,
+// each line of the cache that a call touches for its file is a miss (an entry's: 50 of 550 ns).
+// | generation 30 | plain writes, plain reads | descriptor 31 | zero: not open.
+// Plain: a transfer of one piece needs no look at alignment, position or kind of file.
+class Door {
+public:
+    explicit Door(std::uint64_t word) : word_(word) {}
+    Door(const TargetFacts &facts, std::uint64_t generation)
+        : word_(generation << 34 | (plain(facts) && facts.writable ? kWrites : 0) |
+                (plain(facts) && facts.readable ? kReads : 0) |
+                static_cast<std::uint32_t>(facts.fd)) {}
+
+    std::uint64_t word() const { return word_; }
+    bool lets(bool read, std::uint64_t generation) const {
+        return word_ >> 34 == generation && (word_ & (read ? kReads : kWrites)) != 0;
+    }
+    int fd() const { return static_cast<int>(word_ & 0x7fffffff); }
+
+private:
+    static constexpr std::uint64_t kWrites = std::uint64_t{1} << 33;
+    static constexpr std::uint64_t kReads = std::uint64_t{1} << 32;
+    static bool plain(const TargetFacts &facts) { return !facts.direct && !facts.stream; }
+    std::uint64_t word_;
+};
 
 class TargetTable {
 public:
-    TargetTable(std::uint32_t capacity, std::uint64_t generation_seed);
+    // `callers` of the handle pin files; may be nullptr.
+    TargetTable(std::uint32_t capacity, std::uint64_t generation_seed,
+                const Presence<kShards> *callers);
 
     // An unused entry, not yet open, or nullptr when `capacity` are in use. Throws std::bad_alloc.
     Target *allocate();
@@ -107,26 +135,43 @@ public:
         Target *chunk = chunks_[index / kChunk].load(std::memory_order_acquire);
         return chunk == nullptr ? nullptr : &chunk[index % kChunk];
     }
-    // Adds a user if this generation is open. The add comes first: see presence.hpp.
-    static bool acquire(Target &target, std::uint64_t generation, unsigned shard) {
-        target.users.add(shard, 1);
-        if (target.alive(generation)) {
-            return true;
-        }
-        release(target, shard);
-        return false;
+    // For a pin: what is open after its door was pinned is not closed until it is pinned no longer.
+    const std::atomic<std::uint64_t> *door(std::uint32_t index) const {
+        return index < capacity_ ? &doors_[index] : nullptr;
     }
-    // True when the caller was the last user of an orphan and must finish its closing.
-    static bool release(Target &target, unsigned shard, std::int64_t count = 1);
+    // OPEN -> CLOSING, followed by the heavy barrier: who comes now sees it. False: not open.
+    bool begin_close(Target &target, std::uint64_t generation);
+    // Users have gone, or a pin. True when the caller was the last user of an orphan and must finish
+    // its closing.
+    bool release(Target &target, unsigned shard, std::int64_t count) {
+        target.users.add(shard, -count);
+        return user_left(target);
+    }
+    bool user_left(Target &target) {
+        const std::uint64_t word = target.word.load(std::memory_order_seq_cst);
+        const std::uint64_t state = word & Target::kStateMask;
+        return state != Target::kOpen && state != Target::kFree && left_closing(target, word);
+    }
+    // Nobody is inside any more; for who has marked it as closed, after a heavy barrier.
+    bool unused(const Target &target) const {
+        return (callers_ == nullptr || !callers_->is_pinned(&doors_[target.index])) &&
+               target.users.sum() == 0;
+    }
 
     std::uint32_t capacity() const { return capacity_; }
     std::uint32_t touched() const { return touched_.load(std::memory_order_acquire); }
-    std::uint64_t memory_bytes() const { return std::uint64_t{capacity_} * sizeof(Target); }
+    std::uint64_t memory_bytes() const {
+        return std::uint64_t{capacity_} * (sizeof(Target) + sizeof(std::uint64_t));
+    }
 
 private:
+    bool left_closing(Target &target, std::uint64_t word);
+
     static constexpr std::uint32_t kChunk = 64;
     std::uint32_t capacity_;
     std::uint64_t seed_;
+    const Presence<kShards> *callers_;
+    ZeroPages<std::atomic<std::uint64_t>> doors_;
     std::vector<std::atomic<Target *>> chunks_;
     std::vector<std::unique_ptr<Target[]>> owned_;
     std::mutex mutex_;  // allocate and give_back; opening a file costs microseconds anyway

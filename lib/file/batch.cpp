@@ -74,7 +74,7 @@ private:
             facts.readable = facts.writable = true;
             const std::uint64_t generation = engine_.targets.open(*target, facts);
             entries.push_back({target, generation, i});
-            TargetTable::acquire(*target, generation, current_shard());
+            engine_.acquire_user(*target, generation, current_shard());
             Request request;
             request.opcode = FSYS_OP_SYNC;
             request.flags = FSYS_NONBLOCK | (data_only[i] ? FSYS_SYNC_DATA : 0);

@@ -135,6 +135,68 @@ struct Orphan : rl::test_suite<Orphan, 3> {
     void after() { RL_ASSERT(closed == 1); }
 };
 
+// A blocking call pins a file's door instead of counting itself; the closer finds the pin gone and
+// closes, or gives up and leaves an orphan: then whoever sees it last closes, once.
+struct PinAndClose : rl::test_suite<PinAndClose, 2> {
+    enum { kClosing = 2, kOrphan = 3 };
+    Atomic<int> pinned;
+    Atomic<int> door;
+    Atomic<int> state;
+    rl::var<int> object;
+    int closed = 0;
+
+    void before() {
+        pinned.store(0, memory_order_relaxed);
+        door.store(1, memory_order_relaxed);
+        state.store(1, memory_order_relaxed);
+        object($) = 1;
+    }
+
+    void pin(int thing) {
+        pinned.store(thing, memory_order_release);
+        light_barrier();
+    }
+
+    void try_close() {
+        int expected = kOrphan;
+        if (pinned.load(memory_order_acquire) == 0 &&
+            state.compare_exchange_strong(expected, kClosing, memory_order_relaxed,
+                                          memory_order_relaxed)) {
+            ++closed;
+            object($) = 0;
+        }
+    }
+
+    void thread(unsigned index) {
+        if (index == 0) {
+            pin(1);
+            if (door.load(memory_order_relaxed) == 1) {
+                RL_ASSERT(object($) == 1);
+            }
+            pin(0);
+            if (door.load(memory_order_relaxed) != 1 &&
+                state.load(memory_order_relaxed) == kOrphan) {
+                heavy_barrier();
+                try_close();
+            }
+            return;
+        }
+        state.store(kClosing, memory_order_relaxed);
+        door.store(0, memory_order_relaxed);
+        heavy_barrier();
+        if (pinned.load(memory_order_acquire) == 0) {
+            ++closed;
+            object($) = 0;
+            return;
+        }
+        state.store(kOrphan, memory_order_relaxed);
+        heavy_barrier();
+        try_close();
+    }
+
+    void after() { RL_ASSERT(closed == 1); }
+};
+
 // A promised op is submitted while the ticker ends a round and goes to sleep.
 struct TickerSleep : rl::test_suite<TickerSleep, 2> {
     Atomic<std::uint64_t> word;
@@ -199,6 +261,7 @@ struct TickerSleep : rl::test_suite<TickerSleep, 2> {
 const bool registered = [] {
     add<AcquireAndClose>("close: users", {"light barrier", "heavy barrier", "close before summing"},
                          false, 100000);
+    add<PinAndClose>("close: pins", {"heavy barrier", "light barrier"}, false, 100000);
     add<Orphan>("close: orphan", {"heavy barrier", "light barrier"}, false, 100000);
     add<TickerSleep>("ticker: note and sleep",
                      {"light barrier", "heavy barrier", "look after lying down"}, true);

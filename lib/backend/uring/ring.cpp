@@ -131,19 +131,6 @@ void Ring::close() {
     }
 }
 
-io_uring_sqe *Ring::next_sqe() {
-    // Acquire pairs with the kernel's release of the head: it has read the entry.
-    const std::uint32_t head =
-        std::atomic_ref<std::uint32_t>(*sq_head_).load(std::memory_order_acquire);
-    if (sq_local_tail_ - head >= sq_entries_) {
-        return nullptr;
-    }
-    io_uring_sqe *sqe = &sqes_[sq_local_tail_ & sq_mask_];
-    ++sq_local_tail_;
-    std::memset(sqe, 0, sizeof *sqe);
-    return sqe;
-}
-
 int Ring::enter(std::uint32_t min_complete, std::int64_t timeout_ns) {
     // Release: the kernel sees the entries before the tail that covers them.
     std::atomic_ref<std::uint32_t>(*sq_tail_).store(sq_local_tail_, std::memory_order_release);

@@ -11,6 +11,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 #include "backend/uring/uapi.hpp"
 
@@ -38,7 +39,18 @@ public:
     std::uint32_t cq_entries() const { return cq_entries_; }
 
     // The next free entry, zeroed, or nullptr when the queue is full. It is handed over by enter().
-    io_uring_sqe *next_sqe();
+    io_uring_sqe *next_sqe() {
+        // Acquire pairs with the kernel's release of the head: it has read the entry.
+        const std::uint32_t head =
+            std::atomic_ref<std::uint32_t>(*sq_head_).load(std::memory_order_acquire);
+        if (sq_local_tail_ - head >= sq_entries_) {
+            return nullptr;
+        }
+        io_uring_sqe *sqe = &sqes_[sq_local_tail_ & sq_mask_];
+        ++sq_local_tail_;
+        std::memset(sqe, 0, sizeof *sqe);
+        return sqe;
+    }
     std::uint32_t unsubmitted() const { return sq_local_tail_ - sq_submitted_; }
 
     // Submits everything and waits for `min_complete` completions, at most `timeout_ns` (-1: no
