@@ -5,11 +5,13 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <climits>
+#include <cstdio>
 
 #include "contract/harness.hpp"
 
@@ -37,6 +39,16 @@ std::uint64_t size_of(const std::string &path) {
     struct stat st{};
     REQUIRE(::stat(path.c_str(), &st) == 0);
     return static_cast<std::uint64_t>(st.st_size);
+}
+
+// Whether the kernel answers a read that must not wait, for a file here (FUSE and older tmpfs do not).
+bool cache_tells(const std::string &path) {
+    char byte = 0;
+    const iovec piece{&byte, 1};
+    const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    const ssize_t n = ::preadv2(fd, &piece, 1, 0, RWF_NOWAIT);
+    ::close(fd);
+    return n == 1;
 }
 
 }  // namespace
@@ -436,16 +448,24 @@ TEST_CASE("a read of the page cache alone never waits: it says -EAGAIN") {
     setup.queue = quiet();
     Rig rig(setup);
     fsys_file *file = rig.file(dir / "f", kNew);
-    const auto bytes = pattern(10'000, 1);
-    REQUIRE(fsys_write(file, bytes.data(), bytes.size(), 0, 0) == 10'000);
+    // Whole pages: of one that was written in part, a file system with smaller blocks does not know the
+    // rest without reading it.
+    const auto bytes = pattern(12'288, 1);
+    REQUIRE(fsys_write(file, bytes.data(), bytes.size(), 0, 0) == 12'288);
     std::vector<unsigned char> back(20'000);
+    if (!cache_tells(dir / "f")) {
+        std::printf("this file system does not tell what is in the page cache\n");
+        CHECK(fsys_read(file, back.data(), 12'288, 0, FSYS_CACHED) == -EAGAIN);
+        CHECK(fsys_read(file, back.data(), 12'288, 0, 0) == 12'288);
+        return;
+    }
 
     // Just written, it is there.
-    CHECK(fsys_read(file, back.data(), 10'000, 0, FSYS_CACHED) == 10'000);
+    CHECK(fsys_read(file, back.data(), 12'288, 0, FSYS_CACHED) == 12'288);
     CHECK(std::equal(bytes.begin(), bytes.end(), back.begin()));
-    CHECK(fsys_read(file, back.data(), 20'000, 4'000, FSYS_CACHED) == 6'000);
+    CHECK(fsys_read(file, back.data(), 20'000, 4'000, FSYS_CACHED) == 8'288);
     CHECK(fsys_read(file, back.data(), 20'000, 4'000, FSYS_CACHED | FSYS_EXACT) == FSYS_E_SHORT);
-    CHECK(fsys_read(file, back.data(), 1, 10'000, FSYS_CACHED) == 0);
+    CHECK(fsys_read(file, back.data(), 1, 12'288, FSYS_CACHED) == 0);
     CHECK(rig.stats().nowait_hits == 4);
 
     // Not there: the next call of the kernel answers as for a page that must be read.
