@@ -364,6 +364,9 @@ FSYS_API int fsys_journal_segments(fsys_journal *journal, fsys_journal_segment *
  * trimmed meanwhile. Cancelling it (fsys_cancel(), fsys_cancel_queued()) ends it, and so does closing
  * the journal. Any thread.
  *
+ * A segment that was filled without a sync is sealed, with direct IO, at the latest by the next sync or
+ * commit: nobody waits for its last write otherwise, but an append that writes more behind it takes it.
+ *
  * Results of the completion: the number (positive); ::FSYS_E_STALE: a truncation withdrew segment
  * `after` or cut it short, list the segments anew; ::FSYS_E_POISONED: the journal failed, none will
  * be sealed; -ECANCELED: it was cancelled, or the journal closed.
